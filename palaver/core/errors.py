@@ -1,0 +1,211 @@
+"""The one exception tree.
+
+PalaverError
+├── RequestError                what the caller sent cannot be served
+│   ├── InvalidRequest            a field is missing, of the wrong type or out of range
+│   │   ├── UnsupportedParameter    a known parameter that this engine or version cannot honour
+│   │   └── ContextLengthExceeded   the prompt, or prompt and reply, do not fit the model's context
+│   ├── BodyTooLarge              the request body is over the limit
+│   ├── NotAuthenticated          no valid API key
+│   ├── Forbidden                 a foreign Host or Origin, or a content type that is not JSON
+│   ├── NotFound                  no such route
+│   │   ├── ModelNotFound           no model of that name is configured
+│   │   ├── ConversationNotFound    no such conversation for this owner
+│   │   └── TurnNotFound            no such turn for this owner
+│   └── TooManyRequests           a limit on waiting or running turns is reached
+├── EngineError                 what generates failed
+│   ├── EngineUnavailable         it is starting, restarting or cannot be reached; try again
+│   ├── EngineTimeout             it accepted the request and then said nothing for too long
+│   ├── EngineRefused             it refused the request, with its own words
+│   └── EngineBroke               it broke off in the middle of a reply
+├── StoreError                  what keeps failed
+│   ├── StoreFull                 no space left on its disk
+│   ├── StoreUnavailable          locked, read-only or unreadable
+│   ├── StoreCorrupt              the database file is damaged, or is not a palaver store
+│   ├── StoreTooNew               written by a newer palaver
+│   ├── StoreOwned                another process owns it
+│   └── LeaseLost                 the turn no longer belongs to this process
+└── ConfigError                 a setting that cannot be used
+
+Each class's docstring is its default message. Foreign errors (sqlite3, aiohttp, msgspec) are mapped
+into this tree once, at the edge where they arise; the server maps the tree to HTTP in one table.
+"""
+
+from __future__ import annotations
+
+
+class PalaverError(Exception):
+    """Something went wrong inside palaver."""
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or " ".join((self.__doc__ or type(self).__name__).split())
+        super().__init__(self.message)
+
+
+class RequestError(PalaverError):
+    """The request cannot be served.
+
+    `param` names the field at fault as a path into the body (``messages[2].role``), or is None when no
+    single field is; `code` is the machine-readable code of the API's error body.
+    """
+
+    default_code: str | None = None
+
+    def __init__(self, message: str | None = None, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code or self.default_code
+
+
+class InvalidRequest(RequestError):
+    """The request is not valid."""
+
+
+class UnsupportedParameter(InvalidRequest):
+    """This parameter is known but cannot be honoured here."""
+
+    default_code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt does not fit the model's context."""
+
+    default_code = "context_length_exceeded"
+
+    def __init__(
+        self, *, prompt_tokens: int, context_size: int, max_tokens: int | None = None, param: str = "messages"
+    ) -> None:
+        if max_tokens is None:
+            message = (
+                f"The input ({prompt_tokens} tokens) is longer than the model's context length "
+                f"({context_size} tokens)."
+            )
+        else:
+            message = (
+                f"Input validation error: `inputs` tokens + `max_new_tokens` must be <= {context_size}. "
+                f"Given: {prompt_tokens} `inputs` tokens and {max_tokens} `max_new_tokens`"
+            )
+        super().__init__(message, param=param)
+        self.prompt_tokens = prompt_tokens
+        self.context_size = context_size
+
+
+class BodyTooLarge(RequestError):
+    """The request body is larger than this server accepts."""
+
+    default_code = "request_too_large"
+
+
+class NotAuthenticated(RequestError):
+    """Invalid API key provided."""
+
+    default_code = "invalid_api_key"
+
+
+class Forbidden(RequestError):
+    """This request is not allowed."""
+
+    default_code = "forbidden"
+
+
+class NotFound(RequestError):
+    """There is nothing at this address."""
+
+    default_code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model of this name is available."""
+
+    default_code = "model_not_available"
+
+
+class ConversationNotFound(NotFound):
+    """No conversation has this id."""
+
+    default_code = "conversation_not_found"
+
+
+class TurnNotFound(NotFound):
+    """No turn has this id."""
+
+    default_code = "turn_not_found"
+
+
+class TooManyRequests(RequestError):
+    """Too many requests are running or waiting; try again shortly."""
+
+    default_code = "rate_limit_exceeded"
+
+
+class EngineError(PalaverError):
+    """The model failed to answer."""
+
+
+class EngineUnavailable(EngineError):
+    """The model is starting or restarting; try again in a moment."""
+
+
+class EngineTimeout(EngineError):
+    """The model server did not answer in time."""
+
+
+class EngineRefused(EngineError):
+    """The model server refused the request.
+
+    `status` is the HTTP status it answered with (400–599).
+    """
+
+    def __init__(self, message: str | None = None, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class EngineBroke(EngineError):
+    """The model broke off in the middle of the reply; what it had said is kept."""
+
+
+class StoreError(PalaverError):
+    """The store failed."""
+
+
+class StoreFull(StoreError):
+    """The disk that holds the store is full; nothing was changed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be read or written at the moment; nothing was changed."""
+
+
+class StoreCorrupt(StoreError):
+    """The store's file is damaged or is not a palaver store."""
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer version of palaver."""
+
+
+class StoreOwned(StoreError):
+    """Another process owns this store.
+
+    `address` is the base URL at which the owner serves it, or None while the owner is not serving yet.
+    """
+
+    def __init__(self, message: str | None = None, *, address: str | None = None) -> None:
+        super().__init__(message)
+        self.address = address
+
+
+class LeaseLost(StoreError):
+    """The turn is not running under this process any more."""
+
+
+class ConfigError(PalaverError):
+    """A setting cannot be used.
+
+    `setting` is its name in the configuration file.
+    """
+
+    def __init__(self, message: str | None = None, *, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting

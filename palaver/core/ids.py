@@ -1,0 +1,48 @@
+"""Ids: a prefix that says what is named, and a body that sorts by time.
+
+The body is a ULID (https://github.com/ulid/spec) in lower case: 48 bits of Unix milliseconds and 80 random
+bits in Crockford's base 32. Time and randomness are handed in, so this module stays pure.
+"""
+
+from __future__ import annotations
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+BODY_LENGTH = 26
+RANDOM_BYTES = 10
+
+CONVERSATION = "conv_"
+MESSAGE = "msg_"
+TURN = "turn_"
+CHAT_COMPLETION = "chatcmpl-"
+RESPONSE = "resp_"
+TURN_PREFIXES = (TURN, CHAT_COMPLETION, RESPONSE)
+
+
+def id_body(milliseconds: int, randomness: bytes) -> str:
+    """The 26 characters that name a thing made at `milliseconds` since 1970 (UTC).
+
+    Raises ValueError unless `randomness` has exactly 10 bytes and the time fits 48 bits.
+    """
+    if len(randomness) != RANDOM_BYTES or not 0 <= milliseconds < 1 << 48:
+        raise ValueError("an id takes 48 bits of time and 10 random bytes")
+    number = milliseconds << 80 | int.from_bytes(randomness, "big")
+    return "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether `text` has the form of an id with this prefix."""
+    body = text.removeprefix(prefix)
+    return text.startswith(prefix) and len(body) == BODY_LENGTH and all(c in ALPHABET for c in body)
+
+
+def turn_id(text: str) -> str | None:
+    """The stored id (``turn_…``) of a turn, given any of its forms (``chatcmpl-…``, ``resp_…``); None if none."""
+    for prefix in TURN_PREFIXES:
+        if is_id(text, prefix):
+            return TURN + text.removeprefix(prefix)
+    return None
+
+
+def as_chat_completion(turn: str) -> str:
+    """A turn's id as the chat completions API shows it."""
+    return CHAT_COMPLETION + turn.removeprefix(TURN)

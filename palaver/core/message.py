@@ -1,0 +1,223 @@
+"""Messages: the values of the tree, their canonical form, and their keys.
+
+The types are those of the chat completions wire (Together's and OpenAI's), so that a request's history is
+decoded straight into them. Identity is a matter of content: `canonical` maps everything that SDKs may change
+when they send a message back (nulls, empty lists, a string or one text part, reasoning, fields that servers
+add) to the same bytes, and a key hashes those bytes with the key of the message before.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+
+KEY_FORMAT = b"palaver-key-1\0"
+"""Names the way keys are made. A change of `canonical` needs a new name: old keys stay what they were."""
+TAIL_FORMAT = b"palaver-tail-1\0"
+KEY_BYTES = 16
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class TextPart(msgspec.Struct, tag="text", tag_field="type", frozen=True):
+    text: str
+
+
+class RefusalPart(msgspec.Struct, tag="refusal", tag_field="type", frozen=True):
+    refusal: str
+
+
+class ImageUrl(msgspec.Struct, frozen=True, omit_defaults=True):
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(msgspec.Struct, tag="image_url", tag_field="type", frozen=True):
+    image_url: ImageUrl
+
+
+class MediaUrl(msgspec.Struct, frozen=True):
+    url: str
+
+
+class VideoPart(msgspec.Struct, tag="video_url", tag_field="type", frozen=True):
+    video_url: MediaUrl
+
+
+class AudioUrlPart(msgspec.Struct, tag="audio_url", tag_field="type", frozen=True):
+    audio_url: MediaUrl
+
+
+class AudioData(msgspec.Struct, frozen=True):
+    data: str
+    format: str
+
+
+class AudioPart(msgspec.Struct, tag="input_audio", tag_field="type", frozen=True):
+    input_audio: AudioData
+
+
+class FileData(msgspec.Struct, frozen=True, omit_defaults=True):
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
+class FilePart(msgspec.Struct, tag="file", tag_field="type", frozen=True):
+    file: FileData
+
+
+Part = TextPart | RefusalPart | ImagePart | VideoPart | AudioUrlPart | AudioPart | FilePart
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """A call of a function by the model; `arguments` is JSON text, as the model wrote it."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    function: FunctionCall
+    id: str = ""
+    type: Literal["function"] = "function"
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of the history. Immutable; a node of the tree.
+
+    `content` is text, parts or nothing. `reasoning` and `reasoning_content` are two names for the same thing
+    on the wire; both are kept outside the key. Unknown fields are dropped when a request is decoded.
+    """
+
+    role: Role
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    function_call: FunctionCall | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of the content, parts joined; empty where there is none."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content or () if isinstance(part, TextPart))
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def canonical(message: Message) -> bytes:
+    """The bytes that say what a message is, whatever an SDK did to its form.
+
+    >>> canonical(Message("user", "hi")) == canonical(Message("user", [TextPart("hi")]))
+    True
+    """
+    fields: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
+    content = _content(message.content)
+    if content:
+        fields["content"] = content
+    if message.name:
+        fields["name"] = message.name
+    if message.tool_call_id:
+        fields["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        fields["tool_calls"] = [{"id": c.id, **_call(c.function)} for c in message.tool_calls]
+    if message.function_call:
+        fields["function_call"] = _call(message.function_call)
+    return _encoder.encode(fields)
+
+
+def _content(content: str | list[Part] | None) -> Any:
+    if content is None or isinstance(content, str):
+        return content
+    if len(content) == 1 and isinstance(content[0], TextPart):
+        return content[0].text
+    return [_part(part) for part in content]
+
+
+def _part(part: Part) -> dict[str, Any]:
+    fields: dict[str, Any] = _without_nulls(msgspec.to_builtins(part))
+    match part:
+        case ImagePart(image_url=ImageUrl(url=url)):
+            fields["image_url"]["url"] = _attachment(url)
+        case VideoPart(video_url=MediaUrl(url=url)):
+            fields["video_url"]["url"] = _attachment(url)
+        case AudioUrlPart(audio_url=MediaUrl(url=url)):
+            fields["audio_url"]["url"] = _attachment(url)
+        case AudioPart(input_audio=AudioData(data=data)):
+            fields["input_audio"]["data"] = _bytes_hash(data)
+        case FilePart(file=FileData(file_data=str(data))):
+            fields["file"]["file_data"] = _attachment(data)
+    return fields
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return value
+
+
+def _attachment(url: str) -> str:
+    """A data URL by the hash of its bytes, so that re-encoding does not make another message; others as they are."""
+    head, comma, data = url.partition(",")
+    return _bytes_hash(data) if comma and head.startswith("data:") and head.endswith(";base64") else url
+
+
+def _bytes_hash(data: str) -> str:
+    try:
+        raw = base64.b64decode(data)
+    except (binascii.Error, ValueError):
+        raw = data.encode()
+    return "blake2b:" + blake2b(raw, digest_size=KEY_BYTES).hexdigest()
+
+
+def _call(call: FunctionCall) -> dict[str, Any]:
+    try:
+        arguments: Any = msgspec.json.decode(call.arguments)
+    except (msgspec.DecodeError, ValueError):
+        arguments = call.arguments  # models write broken JSON; what is not JSON is itself
+    return {"name": call.name, "arguments": arguments}
+
+
+def root_key(secret: bytes, end_user: str | None) -> bytes:
+    """Where the keys of one owner and end user start.
+
+    `secret` is the owner's (16 to 64 random bytes). Because of it nobody can compute the key of another's
+    message, and equal messages of two end users never have equal keys.
+    """
+    return blake2b(KEY_FORMAT + (end_user or "").encode(), key=secret, digest_size=KEY_BYTES).digest()
+
+
+def next_key(parent: bytes, canonical_message: bytes) -> bytes:
+    """The key of a message below `parent` (a key, or the root key for a first message)."""
+    return blake2b(KEY_FORMAT + parent + canonical_message, digest_size=KEY_BYTES).digest()
+
+
+def path_keys(root: bytes, canonicals: Iterable[bytes]) -> list[bytes]:
+    """The keys along a path, first message first."""
+    keys = []
+    for form in canonicals:
+        root = next_key(root, form)
+        keys.append(root)
+    return keys
+
+
+def tail_key(root: bytes, exchange: Sequence[bytes]) -> bytes:
+    """The second hash of a reply: of the exchange that ends in it, without what came before.
+
+    `exchange` holds the canonical forms from the user message before the reply (calls and results between
+    them included) up to the reply. A history whose beginning was cut off is found by it.
+    """
+    return blake2b(
+        TAIL_FORMAT + root + b"".join(len(form).to_bytes(8, "big") + form for form in exchange),
+        digest_size=KEY_BYTES,
+    ).digest()

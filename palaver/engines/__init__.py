@@ -1,0 +1,1 @@
+"""Who answers. Each engine keeps the contract in `base`."""

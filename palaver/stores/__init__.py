@@ -1,0 +1,1 @@
+"""Where conversations are kept. `base` is the contract; `sql` keeps it; `sqlite` connects."""

@@ -1,0 +1,42 @@
+"""What the SQL of a store needs of a database: a session to run named queries in, and a way to get one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+"""One row, by column name."""
+
+
+class Session(Protocol):
+    """One transaction. Queries are named (`queries/`); a list as parameter stands for its elements."""
+
+    def all(self, query: str, /, **parameters: Any) -> list[Row]:
+        """All rows."""
+
+    def one(self, query: str, /, **parameters: Any) -> Row | None:
+        """The only row, or None."""
+
+    def run(self, query: str, /, **parameters: Any) -> int:
+        """Run for its effect; the number of rows it touched."""
+
+
+class Database(Protocol):
+    """Runs functions in transactions, off the event loop. Driver errors come out as `StoreError`s."""
+
+    async def write(self, work: Callable[[Session], T], *, durable: bool = True) -> T:
+        """Run `work` in a transaction of its own. When it returns, a durable one survives a loss of power.
+
+        `work` may be run together with others in one commit; if it raises, only its own changes are undone.
+        """
+
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """Run `work` on a consistent state of the database."""
+
+    async def announce(self, address: str, key: str) -> None:
+        """Tell other processes on this machine where the owner of this store answers."""
+
+    async def close(self) -> None:
+        """Commit what is in flight and let go. May be called twice."""

@@ -1,0 +1,141 @@
+"""Ending a turn: its reply, the head, the record; and closing what a dead process left."""
+
+from __future__ import annotations
+
+from palaver.core import ids
+from palaver.core.errors import LeaseLost
+from palaver.core.message import Message, canonical, next_key, root_key
+from palaver.core.tree import exchange_key
+from palaver.core.turn import ContentDelta, Delta, ReasoningDelta, TurnState, Usage, encode_deltas
+from palaver.stores.base import Ending
+from palaver.stores.database import Row, Session
+from palaver.stores.rows import StoredError, deltas_of, message_of, new_id, now, to_json
+
+EXCHANGES = (4, 64)
+"""How far up to look for the user message of a reply: nearly always near; beyond that, no second hash."""
+
+
+def log(session: Session, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:
+    held = _held(session, turn, lease)
+    session.run("add_log", turn=held["seq"], batch=batch, deltas=to_json(deltas))
+
+
+def finish(session: Session, ending: Ending) -> None:
+    """Write the reply, move the head, close the record, drop the log. One transaction."""
+    held = _held(session, ending.turn, ending.lease)
+    reply = _add_reply(session, held, ending)
+    if reply is not None:
+        session.run(
+            "move_head_from", seq=held["conversation"], head=reply, expected=held["question"], now=now()
+        )
+    elif ending.state is TurnState.FAILED:
+        _give_back_head(session, held)
+    usage = ending.usage or Usage(0, 0)
+    failed = ending.error_code or ending.error_message
+    session.run(
+        "end_turn",
+        seq=held["seq"],
+        state=ending.state.value,
+        reply=reply,
+        model=ending.model,
+        finish_reason=ending.finish_reason,
+        prompt_tokens=usage.prompt_tokens if ending.usage else None,
+        completion_tokens=usage.completion_tokens if ending.usage else None,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        error=to_json(StoredError(ending.error_code, ending.error_message)) if failed else None,
+        deltas=to_json(encode_deltas(ending.deltas)) if ending.deltas else None,
+        first_token_at=ending.first_token_at,
+        now=now(),
+    )
+    session.run("drop_log", turn=held["seq"])
+
+
+def recover(session: Session, lease: str) -> list[str]:
+    """End as incomplete, with its text, every turn that runs under another lease."""
+    closed = []
+    for row in session.all("orphaned_turns", lease=lease):
+        deltas = [d for batch in session.all("log_of", turn=row["seq"]) for d in deltas_of(batch["deltas"])]
+        finish(
+            session,
+            Ending(
+                turn=row["id"],
+                lease=row["lease"],
+                state=TurnState.INCOMPLETE,
+                content="".join(d.text for d in deltas if isinstance(d, ContentDelta)),
+                reasoning="".join(d.text for d in deltas if isinstance(d, ReasoningDelta)),
+                error_code="interrupted",
+                error_message="The process that worked on this turn ended.",
+                deltas=deltas,
+            ),
+        )
+        closed.append(row["id"])
+    return closed
+
+
+def _held(session: Session, turn: str, lease: str) -> Row:
+    held = session.one("held_turn", id=turn, lease=lease)
+    if held is None:
+        raise LeaseLost(f"The turn {turn} is not running under this process any more.")
+    return held
+
+
+def _add_reply(session: Session, held: Row, ending: Ending) -> int | None:
+    if not (ending.content or ending.reasoning or ending.tool_calls):
+        return None
+    message = Message(
+        role="assistant",
+        content=ending.content or None,
+        tool_calls=ending.tool_calls or None,
+        reasoning=ending.reasoning or None,
+    )
+    parent = session.one("message", seq=held["question"]) if held["question"] is not None else None
+    root = _root_key(session, held["seq"])
+    row = session.one(
+        "add_message",
+        id=new_id(ids.MESSAGE),
+        conversation=held["conversation"],
+        parent=held["question"],
+        depth=parent["depth"] + 1 if parent else 0,
+        role="assistant",
+        body=to_json(message),
+        key=next_key(parent["key"] if parent else root, canonical(message)),
+        tail=_tail(session, root, held, message),
+        turn=held["seq"],
+        now=now(),
+    )
+    assert row is not None
+    seq: int = row["seq"]
+    return seq
+
+
+def _root_key(session: Session, turn: int) -> bytes:
+    row = session.one("speaker_of_turn", turn=turn)
+    assert row is not None
+    return root_key(row["secret"], row["end_user"])
+
+
+def _tail(session: Session, root: bytes, held: Row, reply: Message) -> bytes | None:
+    """The second hash of the new reply, from the nearest user message above it."""
+    if held["question"] is None:
+        return None
+    for count in EXCHANGES:
+        rows = session.all("up_from", seq=held["question"], count=count)
+        messages = [*(message_of(row) for row in reversed(rows)), reply]
+        tail = exchange_key(root, messages, [canonical(m) for m in messages], len(messages) - 1)
+        if tail is not None:
+            return tail
+    return None
+
+
+def _give_back_head(session: Session, held: Row) -> None:
+    """A question that got no answer: the client that asks again extends the conversation, not branches it."""
+    question = session.one("message", seq=held["question"]) if held["question"] is not None else None
+    if question is not None and question["parent"] is not None:
+        session.run(
+            "move_head_from",
+            seq=held["conversation"],
+            head=question["parent"],
+            expected=held["question"],
+            now=now(),
+        )

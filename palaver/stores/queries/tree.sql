@@ -1,0 +1,63 @@
+-- name: conversation_by_id
+SELECT c.seq, c.id, c.end_user, e.name AS end_user_name
+FROM conversations c LEFT JOIN end_users e ON e.seq = c.end_user
+WHERE c.owner = :owner AND c.id = :id
+
+-- name: conversation_by_name
+SELECT c.seq, c.id FROM conversations c
+WHERE c.owner = :owner AND coalesce(c.end_user, 0) = coalesce(:end_user, 0) AND c.name = :name
+
+-- name: add_conversation
+INSERT INTO conversations (id, owner, end_user, name, title, one_shot, source, metadata, created_at, updated_at)
+VALUES (:id, :owner, :end_user, :name, :title, :one_shot, :source, :metadata, :now, :now)
+RETURNING seq
+
+-- name: move_head
+-- A request was threaded here: its question is the head, and the conversation is no task.
+UPDATE conversations
+SET head = :head, updated_at = :now, one_shot = :one_shot, title = coalesce(title, :title)
+WHERE seq = :seq
+
+-- name: move_head_from
+-- Compare and set: only if nobody moved the head elsewhere meanwhile.
+UPDATE conversations SET head = :head, updated_at = :now WHERE seq = :seq AND head IS :expected
+
+-- name: touch_conversation
+UPDATE conversations SET updated_at = :now WHERE seq = :seq
+
+-- name: add_message
+INSERT INTO messages (id, conversation, parent, depth, role, body, key, tail, turn, created_at)
+VALUES (:id, :conversation, :parent, :depth, :role, :body, :key, :tail, :turn, :now)
+RETURNING seq
+
+-- name: message
+SELECT seq, conversation, parent, depth, key, body FROM messages WHERE seq = :seq
+
+-- name: replies_with_keys
+SELECT m.seq, c.id AS conversation, m.depth, m.key, c.head IS m.seq AS is_head
+FROM messages m JOIN conversations c ON c.seq = m.conversation
+WHERE m.turn IS NOT NULL AND m.key IN (:keys) AND c.owner = :owner
+
+-- name: replies_with_tails
+SELECT m.seq, c.id AS conversation, m.depth, m.key, c.head IS m.seq AS is_head, m.tail
+FROM messages m JOIN conversations c ON c.seq = m.conversation
+WHERE m.tail IN (:tails) AND c.owner = :owner
+  AND (:conversation IS NULL OR c.id = :conversation)
+LIMIT :limit
+
+-- name: nodes_in
+SELECT m.seq, c.id AS conversation, m.depth, m.key, c.head IS m.seq AS is_head
+FROM conversations c JOIN messages m ON m.conversation = c.seq
+WHERE c.id = :conversation AND c.owner = :owner
+  AND m.key IN (:keys)
+
+-- name: up_from
+-- A message and those above it, nearest first.
+WITH RECURSIVE path (seq, parent, depth, key, body, n) AS (
+    SELECT seq, parent, depth, key, body, 1 FROM messages WHERE seq = :seq
+    UNION ALL
+    SELECT m.seq, m.parent, m.depth, m.key, m.body, path.n + 1
+    FROM path JOIN messages m ON m.seq = path.parent
+    WHERE path.n < :count
+)
+SELECT seq, depth, key, body FROM path ORDER BY n
