@@ -1,0 +1,214 @@
+"""The only module that knows both settings and rooms: it puts one palaver together and takes it apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvicorn
+
+from palaver import __version__, idle
+from palaver.chat import Chat, ChatSettings
+from palaver.config import Config
+from palaver.core.errors import ConfigError
+from palaver.core.turn import Sampling
+from palaver.engines.base import Engine
+from palaver.engines.catalog import ModelCatalog, ModelSpec
+from palaver.engines.llama import LlamaEngine, LlamaSettings
+from palaver.engines.pocket import POCKET
+from palaver.engines.scripted import ScriptedEngine
+from palaver.engines.upstream import UpstreamEngine
+from palaver.server.app import ServerSettings, build_app
+from palaver.stores.ownership import Owner
+from palaver.stores.ownership import find_owner as find_owner_of
+from palaver.stores.sql import SqlStore
+from palaver.stores.sqlite import SqliteDatabase
+
+__all__ = ["Owner", "Running", "find_owner", "running"]
+
+log = structlog.get_logger(__name__)
+
+POCKET_DEFAULTS = Sampling(temperature=0.0, max_tokens=80)
+POCKET_DESCRIPTION = "Built-in demo model of 4 MB: remembers what it is told and knows a few cities."
+START_PATIENCE = 30.0
+STOP_PATIENCE = 5
+"""How long a server that stops waits for open connections once all turns have ended, in seconds."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A palaver that answers: where, with which key for this machine's user, and with what."""
+
+    owner: Owner
+    chat: Chat
+    config: Config
+    default_model: str
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: who runs it decides what Ctrl-C means."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def find_owner(config: Config) -> Owner | None:
+    """The process that owns the store and answers, or None."""
+    return find_owner_of(config.store_path)
+
+
+@contextlib.asynccontextmanager
+async def running(config: Config, *, private: bool = False) -> AsyncIterator[Running]:
+    """A palaver from these settings, listening until the end of the block.
+
+    `private` listens on a free port of loopback, for this machine's user only. When the block ends, running
+    turns end as incomplete, with their text stored. Raises ConfigError (a taken port too), StoreError.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(_listener("127.0.0.1" if private else config.host, 0 if private else config.port))
+        catalog, default_model = _catalog(config)
+        stack.push_async_callback(catalog.close)
+        store = SqlStore(await SqliteDatabase.open(config.store_path))
+        stack.push_async_callback(store.close)
+        chat = Chat(store, catalog, _chat_settings(config))
+        await idle.recover(chat)
+        key = "palaver-local-" + secrets.token_urlsafe(24)
+        server = _Server(_uvicorn_config(config, chat, key, private))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        stack.push_async_callback(_stop, server, serving, chat)
+        await _started(server, serving)
+        address = _address(listener)
+        await store.announce(address, key)
+        yield Running(Owner(address, key, 0), chat, config, default_model)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A listening socket of our own, so that a taken port is an error of ours."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"host: {host} is no address of this machine ({error.strerror})", setting="host") from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port: {port} on {host} is taken by another program; choose one with --port", setting="port"
+            ) from error
+        raise ConfigError(f"host: cannot listen on {host}:{port} ({error.strerror})", setting="host") from error
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    """The base URL at which this machine reaches the listener."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _uvicorn_config(config: Config, chat: Chat, key: str, private: bool) -> uvicorn.Config:
+    settings = ServerSettings(
+        api_keys=tuple(config.api_key),
+        local_key=key,
+        require_key=private or bool(config.api_key),
+        allowed_hosts=(*config.allowed_host, *(() if config.on_loopback else (config.host,))),
+        cors_origins=tuple(config.cors_origin),
+        max_body_bytes=config.max_body,
+        max_messages=config.max_messages,
+        version=__version__,
+    )
+    return uvicorn.Config(
+        build_app(chat, settings),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_PATIENCE,
+    )
+
+
+async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(START_PATIENCE):
+        while not server.started:
+            if serving.done():
+                await serving
+                raise ConfigError("The server ended as it began.")
+            await asyncio.sleep(0.005)
+
+
+async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], chat: Chat) -> None:
+    """End the turns first: their readers hear it, and then there are no connections to wait for."""
+    await chat.close()
+    server.should_exit = True
+    await serving
+
+
+def _chat_settings(config: Config) -> ChatSettings:
+    return ChatSettings(
+        record=config.record,
+        grace=config.grace,
+        readerless_turns=config.readerless_turns,
+        readerless_max_tokens=config.readerless_max_tokens,
+        max_open_turns=config.max_open_turns,
+    )
+
+
+def _catalog(config: Config) -> tuple[ModelCatalog, str]:
+    """The models that may be named, the default first. Raises ConfigError."""
+    upstreams = [UpstreamEngine(name, url, config.upstream_key.get(name)) for name, url in config.upstream.items()]
+    specs = [*_own_model(config), _pocket(config)]
+    unique = list({spec.name: spec for spec in reversed(specs)}.values())[::-1]
+    default = config.model if config.model.partition("/")[0] in config.upstream else unique[0].name
+    return ModelCatalog(models=unique, aliases=config.alias, upstreams=upstreams, default=default), default
+
+
+def _own_model(config: Config) -> list[ModelSpec]:
+    name = config.model
+    if name == "pocket" or name.partition("/")[0] in config.upstream or name in config.alias:
+        return []
+    if name == "scripted" or name.startswith("scripted:"):
+        script = name.partition(":")[2]
+        engine: Engine = ScriptedEngine(Path(script).expanduser() if script else None)
+        return [ModelSpec(name="scripted", served_as="scripted", engine=engine, description="Answers without a model.")]
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" or path.exists():
+        return [_gguf(config, path)]
+    raise ConfigError(
+        f"model: there is no model {name!r}; give `pocket`, `scripted`, a path to a GGUF file, or UPSTREAM/model "
+        "with an --upstream of that name",
+        setting="model",
+    )
+
+
+def _gguf(config: Config, path: Path) -> ModelSpec:
+    engine = LlamaEngine(_llama_settings(config, path, path.stem))
+    return ModelSpec(name=path.stem, served_as=path.stem, engine=engine, description=f"GGUF file {path.name}")
+
+
+def _pocket(config: Config) -> ModelSpec:
+    settings = _llama_settings(config, POCKET, "pocket")
+    engine = LlamaEngine(msgspec.structs.replace(settings, context=None, threads=1))
+    return ModelSpec(
+        name="pocket", served_as="pocket", engine=engine, description=POCKET_DESCRIPTION, defaults=POCKET_DEFAULTS
+    )
+
+
+def _llama_settings(config: Config, path: Path, name: str) -> LlamaSettings:
+    return LlamaSettings(
+        path=path,
+        name=name,
+        slots=config.slots,
+        context=config.context or None,
+        threads=config.threads or None,
+    )

@@ -1,0 +1,16 @@
+// A long-running conversation, as Together's guide has it: nothing here knows of palaver but the environment.
+import Together from "together-ai";
+
+const together = new Together();
+
+const response = await together.chat.completions.create({
+  model: "Qwen/Qwen3.5-9B",
+  reasoning: { enabled: false },
+  messages: [
+    { role: "user", content: "What are some fun things to do in New York?" },
+    { role: "assistant", content: "You could go to the Empire State Building!" },
+    { role: "user", content: "That sounds fun! Where is it?" },
+  ],
+});
+
+console.log(response.choices[0].message.content);
