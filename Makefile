@@ -66,7 +66,7 @@ bench: $(STAMPS)/dev ## list the benchmarks
 # Run it with the oldest Python we support: what only an older Python needs must be in the lock too.
 lock: ## write constraints.txt anew, with the newest versions that go together
 	@rm -rf build/lock && mkdir -p build && "$(PYTHON)" -m venv build/lock
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 build/lock/bin/python -m pip install --quiet --no-input '.[dev]' || $(NO_PIP)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 build/lock/bin/python -m pip install --quiet --no-input '.[dev,bench]' || $(NO_PIP)
 	@echo "# Every package that palaver runs, is built and is tested with. Written by 'make lock'." > build/constraints.txt
 	@build/lock/bin/python -m pip freeze --exclude palaver | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' >> build/constraints.txt
 	@mv build/constraints.txt constraints.txt && rm -rf build/lock

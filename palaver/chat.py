@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from palaver.core import ids
-from palaver.core.errors import InvalidRequest, TooManyRequests
+from palaver.core.errors import EngineUnavailable, InvalidRequest, TooManyRequests
 from palaver.core.message import Message
 from palaver.core.tree import read_history
 from palaver.core.turn import Sampling, TurnState
@@ -98,7 +98,9 @@ class Chat:
         Raises ModelNotFound, ConversationNotFound, InvalidRequest, TooManyRequests, EngineUnavailable and
         StoreError; errors of the reply itself are the live reply's.
         """
-        if self._closed or len(self._running) + len(self._admitting) >= self.settings.max_open_turns:
+        if self._closed:
+            raise EngineUnavailable("palaver is shutting down.")
+        if len(self._running) + len(self._admitting) >= self.settings.max_open_turns:
             raise TooManyRequests(f"This server answers at most {self.settings.max_open_turns} turns at a time.")
         stored = self._is_stored(request)
         model = await self.catalog.find(request.model)

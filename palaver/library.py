@@ -79,8 +79,10 @@ class Reply:
 class Palaver:
     """A client of the process that owns the store. Made by `Palaver.open`."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, *, own: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: str, model: str, *, own: bool) -> None:
         self.address = address
+        self.model = model
+        """The name of the model that answers where none is named."""
         self.own = own
         """Whether this process is the owner itself."""
         self._session = session
@@ -103,14 +105,14 @@ class Palaver:
                     connector=aiohttp.TCPConnector(limit=0),
                 )
             )
-            yield cls(session, owner.address, own=own)
+            yield cls(session, owner.address, owner.model, own=own)
 
     @contextlib.asynccontextmanager
     async def say(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
-        model: str,
+        model: str | None = None,
         conversation: str | None = None,
         store: bool | None = None,
         on_leave: Literal["finish", "grace"] = "finish",
@@ -121,7 +123,7 @@ class Palaver:
         Leaving the block early does not stop the reply (see `cancel`) unless `on_leave` is ``grace``. Raises
         RequestError, EngineUnavailable, PalaverError.
         """
-        body = {"model": model, "messages": list(messages), "stream": True, **parameters}
+        body = {"model": model or self.model, "messages": list(messages), "stream": True, **parameters}
         body |= {"conversation": conversation} if conversation else {}
         body |= {} if store is None else {"store": store}
         headers = {"palaver-on-leave": on_leave}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -48,7 +49,6 @@ class Running(msgspec.Struct, frozen=True):
     owner: Owner
     chat: Chat
     config: Config
-    default_model: str
 
 
 class _Server(uvicorn.Server):
@@ -85,8 +85,8 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
         stack.push_async_callback(_stop, server, serving, chat)
         await _started(server, serving)
         address = _address(listener)
-        await store.announce(address, key)
-        yield Running(Owner(address, key, 0), chat, config, default_model)
+        await store.announce(address, key, default_model)
+        yield Running(Owner(address, key, os.getpid(), default_model), chat, config)
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -167,10 +167,9 @@ def _chat_settings(config: Config) -> ChatSettings:
 def _catalog(config: Config) -> tuple[ModelCatalog, str]:
     """The models that may be named, the default first. Raises ConfigError."""
     upstreams = [UpstreamEngine(name, url, config.upstream_key.get(name)) for name, url in config.upstream.items()]
-    specs = [*_own_model(config), _pocket(config)]
-    unique = list({spec.name: spec for spec in reversed(specs)}.values())[::-1]
-    default = config.model if config.model.partition("/")[0] in config.upstream else unique[0].name
-    return ModelCatalog(models=unique, aliases=config.alias, upstreams=upstreams, default=default), default
+    own = _own_model(config)
+    default = own[0].name if own else config.model
+    return ModelCatalog(models=[*own, _pocket(config)], aliases=config.alias, upstreams=upstreams), default
 
 
 def _own_model(config: Config) -> list[ModelSpec]:

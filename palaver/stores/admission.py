@@ -24,8 +24,8 @@ class OwnersTrees:
         self._session = session
         self._owner = owner
 
-    def replies_with_keys(self, keys: Sequence[bytes]) -> list[Node]:
-        rows = self._session.all("replies_with_keys", keys=list(keys), owner=self._owner)
+    def replies_with_keys(self, keys: Sequence[bytes], limit: int) -> list[Node]:
+        rows = self._session.all("replies_with_keys", keys=list(keys), owner=self._owner, limit=limit)
         return [node_of(row) for row in rows]
 
     def replies_with_tails(

@@ -182,8 +182,8 @@ class Store(Protocol):
     async def last_instructions(self, owner: str, conversation: str) -> list[Instruction]:
         """The instructions of the conversation's latest turn. Raises ConversationNotFound."""
 
-    async def announce(self, address: str, key: str) -> None:
-        """Tell other processes on this machine where the owner of this store answers."""
+    async def announce(self, address: str, key: str, model: str = "") -> None:
+        """Tell other processes on this machine where the owner of this store answers, and with which model."""
 
     async def close(self) -> None:
         """Write what is in flight, then let go of the store. May be called twice."""

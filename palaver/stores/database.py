@@ -35,8 +35,8 @@ class Database(Protocol):
     async def read(self, work: Callable[[Session], T]) -> T:
         """Run `work` on a consistent state of the database."""
 
-    async def announce(self, address: str, key: str) -> None:
-        """Tell other processes on this machine where the owner of this store answers."""
+    async def announce(self, address: str, key: str, model: str = "") -> None:
+        """Tell other processes on this machine where the owner of this store answers, and with which model."""
 
     async def close(self) -> None:
         """Commit what is in flight and let go. May be called twice."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from palaver.core import ids
 from palaver.core.errors import LeaseLost
 from palaver.core.message import Message, canonical, next_key, root_key
-from palaver.core.tree import exchange_key
+from palaver.core.tree import EXCHANGE, exchange_key
 from palaver.core.turn import ContentDelta, Delta, ReasoningDelta, TurnState, Usage, encode_deltas
 from palaver.stores.base import Ending
 from palaver.stores.database import Row, Session
 from palaver.stores.rows import StoredError, deltas_of, message_of, new_id, now, to_json
 
-EXCHANGES = (4, 64)
+EXCHANGES = (4, EXCHANGE)
 """How far up to look for the user message of a reply: nearly always near; beyond that, no second hash."""
 
 

@@ -110,8 +110,8 @@ class SqlStore:
 
         return await self._database.read(work)
 
-    async def announce(self, address: str, key: str) -> None:
-        await self._database.announce(address, key)
+    async def announce(self, address: str, key: str, model: str = "") -> None:
+        await self._database.announce(address, key, model)
 
     async def close(self) -> None:
         await self._database.close()

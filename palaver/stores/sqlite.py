@@ -247,9 +247,9 @@ class SqliteDatabase:
             connection.execute("RELEASE one")
         connection.execute("COMMIT")
 
-    async def announce(self, address: str, key: str) -> None:
+    async def announce(self, address: str, key: str, model: str = "") -> None:
         with _mapped_os_errors():
-            self._ownership.announce(address, key)
+            self._ownership.announce(address, key, model)
 
     async def close(self) -> None:
         if self._closed:

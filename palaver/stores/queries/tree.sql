@@ -34,9 +34,12 @@ RETURNING seq
 SELECT seq, conversation, parent, depth, key, body FROM messages WHERE seq = :seq
 
 -- name: replies_with_keys
+-- The deepest first, of equal depth the latest.
 SELECT m.seq, c.id AS conversation, m.depth, m.key, c.head IS m.seq AS is_head
 FROM messages m JOIN conversations c ON c.seq = m.conversation
 WHERE m.turn IS NOT NULL AND m.key IN (:keys) AND c.owner = :owner
+ORDER BY m.depth DESC, m.seq DESC
+LIMIT :limit
 
 -- name: replies_with_tails
 SELECT m.seq, c.id AS conversation, m.depth, m.key, c.head IS m.seq AS is_head, m.tail

@@ -1,0 +1,31 @@
+"""Runs one palaver for a benchmark and prints where it answers, and where its worker does, as a line of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import aiohttp
+
+from palaver import wiring
+from palaver.config import load
+from palaver.engines.llama import LlamaEngine
+
+
+async def main(flags: dict[str, Any]) -> None:
+    async with wiring.running(load(flags, environment={})) as running:
+        told: dict[str, Any] = {"address": running.owner.address}
+        engine = (await running.chat.catalog.find(running.owner.model)).engine
+        if isinstance(engine, LlamaEngine):
+            worker = await engine._supervisor.worker()
+            connector = worker.session.connector
+            assert isinstance(connector, aiohttp.UnixConnector)
+            told |= {"socket": connector.path, "headers": dict(worker.session.headers), "worker": worker.pid}
+        print(json.dumps(told), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,97 @@
+"""Writes a GGUF with the shape of a 1B model and random weights, for benchmarks: `python -m bench.models FILE`.
+
+What it says is noise, what it costs is real: the shape is that of Llama 3.2 1B (16 layers, width 2048, grouped
+heads, 128,256 tokens), the weights are Q4_0 blocks of random bytes. The tokenizer is pocket's, filled up with
+unused tokens. Needs the package `gguf` (the extra `bench`).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, TokenType
+
+from palaver.engines.pocket import POCKET
+
+LAYERS, WIDTH, HEADS, KV_HEADS, HEAD, HIDDEN, TOKENS = 16, 2048, 32, 8, 64, 8192, 128_256
+CONTEXT = 131_072
+BLOCK, BLOCK_BYTES = 32, 18
+"""Q4_0: 32 weights in a half-precision scale and 16 bytes."""
+
+
+def write_model(path: Path, seed: int = 1) -> None:
+    """Write the model, 0.7 GB, to `path`."""
+    writer = GGUFWriter(str(path), "llama")
+    _describe(writer)
+    _add_tokenizer(writer)
+    _add_weights(writer, np.random.default_rng(seed))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _describe(writer: GGUFWriter) -> None:
+    writer.add_name("random-1b")
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_dimension_count(HEAD)
+    writer.add_rope_freq_base(500_000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(TOKENS)
+    writer.add_file_type(LlamaFileType.MOSTLY_Q4_0)
+
+
+def _add_tokenizer(writer: GGUFWriter) -> None:
+    fields = GGUFReader(POCKET).fields
+    tokens = [str(token) for token in fields["tokenizer.ggml.tokens"].contents()]
+    kinds = [int(kind) for kind in fields["tokenizer.ggml.token_type"].contents()]
+    unused = TOKENS - len(tokens)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list([*tokens, *(f"[unused{i}]" for i in range(unused))])
+    writer.add_token_types([*kinds, *([TokenType.UNUSED] * unused)])
+    writer.add_token_merges([str(merge) for merge in fields["tokenizer.ggml.merges"].contents()])
+    writer.add_eos_token_id(int(fields["tokenizer.ggml.eos_token_id"].contents()))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(str(fields["tokenizer.chat_template"].contents()))
+
+
+def _add_weights(writer: GGUFWriter, random: np.random.Generator) -> None:
+    def matrix(name: str, rows: int, columns: int, spread: float) -> None:
+        blocks = rows * columns // BLOCK
+        data = np.empty((blocks, BLOCK_BYTES), np.uint8)
+        data[:, :2] = np.frombuffer(np.float16(spread / 4).tobytes(), np.uint8)
+        data[:, 2:] = random.integers(0, 256, (blocks, BLOCK_BYTES - 2), dtype=np.uint8)
+        shaped = data.reshape(rows, columns // BLOCK * BLOCK_BYTES)
+        writer.add_tensor(name, shaped, raw_dtype=GGMLQuantizationType.Q4_0)
+
+    ones = np.ones(WIDTH, np.float32)
+    matrix("token_embd.weight", TOKENS, WIDTH, 0.02)
+    writer.add_tensor("output_norm.weight", ones)
+    for layer in range(LAYERS):
+        block = f"blk.{layer}."
+        writer.add_tensor(block + "attn_norm.weight", ones)
+        writer.add_tensor(block + "ffn_norm.weight", ones)
+        for name, rows, columns in (
+            ("attn_q", HEADS * HEAD, WIDTH),
+            ("attn_k", KV_HEADS * HEAD, WIDTH),
+            ("attn_v", KV_HEADS * HEAD, WIDTH),
+            ("attn_output", WIDTH, HEADS * HEAD),
+            ("ffn_gate", HIDDEN, WIDTH),
+            ("ffn_up", HIDDEN, WIDTH),
+            ("ffn_down", WIDTH, HIDDEN),
+        ):
+            matrix(f"{block}{name}.weight", rows, columns, columns**-0.5)
+
+
+if __name__ == "__main__":
+    assert gguf.GGUF_MAGIC, "the package gguf"
+    write_model(Path(sys.argv[1]))

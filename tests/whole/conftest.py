@@ -1,0 +1,3 @@
+from tests.sdks.conftest import address
+
+__all__ = ["address"]
