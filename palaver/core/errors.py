@@ -12,6 +12,7 @@ PalaverError
 │   │   ├── ModelNotFound           no model of that name is configured
 │   │   ├── ConversationNotFound    no such conversation for this owner
 │   │   └── TurnNotFound            no such turn for this owner
+│   ├── TurnRunning               what is asked of the turn is possible only when it has ended
 │   └── TooManyRequests           a limit on waiting or running turns is reached
 ├── EngineError                 what generates failed
 │   ├── EngineUnavailable         it is starting, restarting or cannot be reached; try again
@@ -27,7 +28,7 @@ PalaverError
 │   └── LeaseLost                 the turn no longer belongs to this process
 └── ConfigError                 a setting that cannot be used
 
-Each class's docstring is its default message. Foreign errors (sqlite3, aiohttp, msgspec) are mapped
+The first paragraph of each class's docstring is its default message. Foreign errors (sqlite3, aiohttp, msgspec) are mapped
 into this tree once, at the edge where they arise; the server maps the tree to HTTP in one table.
 """
 
@@ -38,7 +39,7 @@ class PalaverError(Exception):
     """Something went wrong inside palaver."""
 
     def __init__(self, message: str | None = None) -> None:
-        self.message = message or " ".join((self.__doc__ or type(self).__name__).split())
+        self.message = message or " ".join((self.__doc__ or type(self).__name__).strip().split("\n\n")[0].split())
         super().__init__(self.message)
 
 
@@ -130,6 +131,12 @@ class TurnNotFound(NotFound):
     """No turn has this id."""
 
     default_code = "turn_not_found"
+
+
+class TurnRunning(RequestError):
+    """This turn is still running; ask again when it has ended."""
+
+    default_code = "turn_running"
 
 
 class TooManyRequests(RequestError):

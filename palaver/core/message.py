@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Literal
@@ -20,6 +21,9 @@ KEY_FORMAT = b"palaver-key-1\0"
 """Names the way keys are made. A change of `canonical` needs a new name: old keys stay what they were."""
 TAIL_FORMAT = b"palaver-tail-1\0"
 KEY_BYTES = 16
+DEEPEST = 200
+"""Levels of JSON in a tool call's arguments; what nests deeper is not parsed."""
+_BRACKET = re.compile(r"[\[\]{}]")
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -166,35 +170,54 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _attachment(url: str) -> str:
+def _attachment(url: str) -> Any:
     """A data URL by the hash of its bytes, so that re-encoding does not make another message; others as they are."""
     head, comma, data = url.partition(",")
-    return _bytes_hash(data) if comma and head.startswith("data:") and head.endswith(";base64") else url
+    if not (comma and head.startswith("data:") and head.endswith(";base64")):
+        return url
+    hashed = _bytes_hash(data)
+    return url if hashed is data else hashed
 
 
-def _bytes_hash(data: str) -> str:
+def _bytes_hash(data: str) -> Any:
+    """The hash of what base 64 stands for, in an object so that no text equals it; what is no base 64 is itself."""
     try:
-        raw = base64.b64decode(data)
+        raw = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
-        raw = data.encode()
-    return "blake2b:" + blake2b(raw, digest_size=KEY_BYTES).hexdigest()
+        return data
+    return {"blake2b": blake2b(raw, digest_size=KEY_BYTES).hexdigest()}
 
 
 def _call(call: FunctionCall) -> dict[str, Any]:
+    """Arguments as parsed JSON. Models write broken JSON, too: that is itself, under a name of its own."""
+    if _is_deep(call.arguments):
+        return {"name": call.name, "text": call.arguments}
     try:
-        arguments: Any = msgspec.json.decode(call.arguments)
+        return {"name": call.name, "arguments": msgspec.json.decode(call.arguments)}
     except (msgspec.DecodeError, ValueError):
-        arguments = call.arguments  # models write broken JSON; what is not JSON is itself
-    return {"name": call.name, "arguments": arguments}
+        return {"name": call.name, "text": call.arguments}
+
+
+def _is_deep(text: str) -> bool:
+    """Whether JSON nests deeper than is parsed. Counted, not tried: Python's own limit depends on the caller."""
+    depth = 0
+    if text.count("[") + text.count("{") > DEEPEST:
+        for bracket in _BRACKET.findall(text):
+            depth += 1 if bracket in "[{" else -1
+            if depth > DEEPEST:
+                return True
+    return False
 
 
 def root_key(secret: bytes, end_user: str | None) -> bytes:
     """Where the keys of one owner and end user start.
 
     `secret` is the owner's (16 to 64 random bytes). Because of it nobody can compute the key of another's
-    message, and equal messages of two end users never have equal keys.
+    message, and equal messages of two end users never have equal keys. No end user is another than one whose
+    name is empty.
     """
-    return blake2b(KEY_FORMAT + (end_user or "").encode(), key=secret, digest_size=KEY_BYTES).digest()
+    speaker = b"\0" if end_user is None else b"\1" + end_user.encode()
+    return blake2b(KEY_FORMAT + speaker, key=secret, digest_size=KEY_BYTES).digest()
 
 
 def next_key(parent: bytes, canonical_message: bytes) -> bytes:

@@ -14,7 +14,8 @@ The rules, in order:
 3. *A history with a gap* (a client's own sliding window, with or without its first messages) is tied by the
    last exchange that ends in a generated reply, if all that the client sent up to there stands on that path:
    some messages from its root, perhaps none, then a gap, then everything up to the reply. Paths found so
-   differ in what the client left out, so several heads are doubt, and doubt splits.
+   differ in what the client left out, so several heads are doubt, and doubt splits. It is looked for only
+   beyond what rule 1 or 2 found: where rule 2 was in doubt about a reply, this rule does not overrule it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ import msgspec
 from palaver.core.message import Message, canonical, next_key, path_keys, tail_key
 
 MANY = 64
-"""More places than this for one exchange are too many to be told apart: doubt."""
+"""More places than this for one reply or exchange are too many to be told apart: doubt."""
+EXCHANGE = 64
+"""A reply further than this from the user message before it has no second hash."""
+LARGEST_SLICE = 512
 
 
 class Instruction(msgspec.Struct, frozen=True):
@@ -83,8 +87,11 @@ class Placement(msgspec.Struct, frozen=True):
 class Tree(Protocol):
     """What the rules may ask of one owner's trees; the store answers inside the transaction that admits."""
 
-    def replies_with_keys(self, keys: Sequence[bytes]) -> list[Node]:
-        """All generated replies with any of these keys, in any conversation of the owner."""
+    def replies_with_keys(self, keys: Sequence[bytes], limit: int) -> list[Node]:
+        """At most `limit` generated replies with any of these keys, in any conversation of the owner.
+
+        The deepest first, of equal depth the latest.
+        """
 
     def replies_with_tails(
         self, tails: Sequence[bytes], conversation: str | None, limit: int
@@ -124,8 +131,12 @@ def rekeyed(history: History, root: bytes) -> History:
 
 
 def exchange_key(root: bytes, messages: Sequence[Message], forms: Sequence[bytes], reply: int) -> bytes | None:
-    """The second hash of the reply at place `reply`: from the nearest user message before it on."""
-    for i in range(reply - 1, -1, -1):
+    """The second hash of the reply at place `reply`: from the nearest user message before it on.
+
+    None where that is further away than `EXCHANGE`: without a limit, a history of one question and many calls
+    would be hashed once for each call.
+    """
+    for i in range(reply - 1, max(reply - 1 - EXCHANGE, -1), -1):
         if messages[i].role == "user":
             return tail_key(root, forms[i : reply + 1])
     return None
@@ -133,28 +144,35 @@ def exchange_key(root: bytes, messages: Sequence[Message], forms: Sequence[bytes
 
 def hang(history: History, tree: Tree, named: str | None = None) -> Placement:
     """Find the place of a history in the owner's trees; `named` is the id of a conversation it belongs to."""
-    by_key = _hang_by_reply(history, tree) if named is None else _hang_named(history, tree, named)
-    known = by_key.matched if by_key else 0
+    if named is None:
+        by_key, known = _hang_by_reply(history, tree)
+    else:
+        by_key, known = _hang_named(history, tree, named)
     return _hang_by_tail(history, tree, named, known) or by_key or Placement(named, None, 0)
 
 
-def _hang_named(history: History, tree: Tree, named: str) -> Placement | None:
-    found = _deepest(history.keys, tree.nodes_in(named, history.keys)) if history.keys else None
+def _hang_named(history: History, tree: Tree, named: str) -> tuple[Placement | None, int]:
+    """The place, and how many messages are known to stand above it."""
+    found = _deepest(tree, named, history.keys)
     if found is None:
-        return None
+        return None, 0
     place, node = found
-    return Placement(named, node, place + 1)
+    return Placement(named, node, place + 1), place + 1
 
 
-def _hang_by_reply(history: History, tree: Tree) -> Placement | None:
+def _hang_by_reply(history: History, tree: Tree) -> tuple[Placement | None, int]:
+    """The place or, in doubt, none, and how many messages this is the answer for."""
     for places in _growing(history.replies()):
-        nodes = tree.replies_with_keys([history.keys[i] for i in places])
+        nodes = tree.replies_with_keys([history.keys[i] for i in places], MANY + 1)
         for place in places:
             at_place = [n for n in nodes if n.key == history.keys[place]]
             if at_place:
                 tie = _extend_or_branch(at_place, heads_are_equal=True)
-                return None if tie is None else _below(history, tree, tie, place, None)
-    return None
+                if tie is None:
+                    return None, place + 1
+                placement = _below(history, tree, tie, place, None)
+                return placement, placement.matched
+    return None, 0
 
 
 def _hang_by_tail(history: History, tree: Tree, named: str | None, known: int) -> Placement | None:
@@ -164,12 +182,22 @@ def _hang_by_tail(history: History, tree: Tree, named: str | None, known: int) -
         tails = {tail: i for i in reversed(some) if (tail := history.tail(i)) is not None}
         found = tree.replies_with_tails(list(tails), named, MANY + 1)
         if len(found) > MANY:
+            found = _last_found(tree, named, sorted(tails, key=tails.__getitem__, reverse=True))
+        if len(found) > MANY:
             return None
         if found:
             place = max(tails[tail] for tail, _ in found)
             nodes = [node for tail, node in found if tails[tail] == place]
             return _tie_in_the_middle(history, tree, nodes, place)
     return None
+
+
+def _last_found(tree: Tree, named: str | None, tails: Sequence[bytes]) -> list[tuple[bytes, Node]]:
+    """What the first of these second hashes finds that finds anything: a common exchange hides no other."""
+    for tail in tails:
+        if found := tree.replies_with_tails([tail], named, MANY + 1):
+            return found
+    return []
 
 
 def _tie_in_the_middle(history: History, tree: Tree, nodes: list[Node], place: int) -> Placement | None:
@@ -180,6 +208,8 @@ def _tie_in_the_middle(history: History, tree: Tree, nodes: list[Node], place: i
 
 def _gap(history: History, tree: Tree, node: Node, place: int) -> tuple[int, int] | None:
     """What the path to `node` holds and the history does not; None if the history holds anything foreign."""
+    if node.depth <= place:
+        return None  # the path is no longer than what the client sent: nothing can be left out of it
     stored = tree.forms_up_from(node, place + 1)
     same = 0
     while same < len(stored) and stored[same] == history.forms[place - same]:
@@ -195,7 +225,7 @@ def _extend_or_branch(nodes: list[Node], *, heads_are_equal: bool) -> Node | Non
     heads = [n for n in nodes if n.is_head]
     if heads and (heads_are_equal or len(heads) == 1):
         return max(heads, key=lambda n: n.id)
-    if not heads and len({n.conversation for n in nodes}) == 1:
+    if not heads and len(nodes) <= MANY and len({n.conversation for n in nodes}) == 1:
         return max(nodes, key=lambda n: n.id)
     return None
 
@@ -206,25 +236,27 @@ def _below(history: History, tree: Tree, tie: Node, place: int, gap: tuple[int, 
     for form in history.forms[place + 1 :]:
         parent = next_key(parent, form)
         keys.append(parent)
-    found = _deepest(keys, tree.nodes_in(tie.conversation, keys)) if keys else None
+    found = _deepest(tree, tie.conversation, keys)
     if found is None:
         return Placement(tie.conversation, tie, place + 1, gap)
     further, node = found
     return Placement(tie.conversation, node, place + 1 + further + 1, gap)
 
 
-def _deepest(keys: Sequence[bytes], nodes: Sequence[Node]) -> tuple[int, Node] | None:
-    """The last of `keys` that a node has, with the best such node: the head, else the newest."""
-    place_of = {key: i for i, key in enumerate(keys)}
-    if not nodes:
-        return None
-    node = max(nodes, key=lambda n: (place_of[n.key], n.is_head, n.id))
-    return place_of[node.key], node
+def _deepest(tree: Tree, conversation: str, keys: Sequence[bytes]) -> tuple[int, Node] | None:
+    """The last of `keys` that a message of the conversation has, and the best such: the head, else the newest."""
+    for places in _growing(range(len(keys) - 1, -1, -1)):
+        nodes = tree.nodes_in(conversation, [keys[i] for i in places])
+        for place in places:
+            at_place = [n for n in nodes if n.key == keys[place]]
+            if at_place:
+                return place, max(at_place, key=lambda n: (n.is_head, n.id))
+    return None
 
 
 def _growing(items: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Slices of 4, 16, 64 … items: nearly always the first slice answers, and a miss takes few queries."""
+    """Slices of 4, 16, 64 … items: nearly always the first answers, a miss takes few queries, none is huge."""
     start, size = 0, 4
     while start < len(items):
         yield items[start : start + size]
-        start, size = start + size, size * 4
+        start, size = start + size, min(size * 4, LARGEST_SLICE)

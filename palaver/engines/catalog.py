@@ -1,0 +1,245 @@
+"""Which models there are: those configured here, aliases, and what upstreams list.
+
+A request's model is a name, never a path or an address. `Names` says what a name stands for, without asking
+anybody; `ModelCatalog` starts engines and asks upstreams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+import structlog
+
+from palaver.core.errors import EngineError, EngineUnavailable, ModelNotFound, PalaverError
+from palaver.core.turn import Sampling
+from palaver.engines.base import Engine, Model
+from palaver.engines.names import Names
+from palaver.engines.upstream import UpstreamEngine
+from palaver.engines.upstream_models import ListedModel
+
+NAMES_TOLD = 20
+"""At most so many names stand in the error for a model that there is not."""
+NAME_LIMIT = 200
+"""Characters of an unknown name that are repeated in its error."""
+LIST_SECONDS = 2.0
+"""How long an upstream may take to list its models; one that takes longer lists none."""
+LIST_AGE = 60.0
+"""How old, in seconds, a list may be that a name is looked up in, and how long a failure to list holds."""
+RECHECK_AGE = 5.0
+"""How old a list may be to say that a model is not there."""
+
+log = structlog.get_logger(__name__)
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that runs here, as it is configured.
+
+    `served_as` is the engine's own name of it, `name` itself where it is empty. `start` is called when the
+    model is first asked for, and again until it has succeeded once; it raises EngineUnavailable. Whoever
+    asked may leave meanwhile: it goes on. `context_size` is what is told of a model that is not started.
+    """
+
+    name: str
+    engine: Engine
+    served_as: str = ""
+    start: Callable[[], Awaitable[object]] | None = None
+    description: str = ""
+    defaults: Sampling = Sampling()
+    context_size: int | None = None
+
+
+class ModelCatalog:
+    """The models of one palaver. See `palaver.engines.base.Catalog`.
+
+    `models` run here; lists keep their order. `aliases` maps further names to theirs; ``*`` is the catch-all.
+    A model of an upstream is named ``UPSTREAM/model``; that it is not in the upstream's list is an error
+    where there is a list, and the upstream's to say where there is none.
+
+    Raises ConfigError, see `Names`.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ModelSpec],
+        aliases: Mapping[str, str] | None = None,
+        upstreams: Sequence[UpstreamEngine] = (),
+    ) -> None:
+        self._names = Names([spec.name for spec in models], aliases or {}, [each.name for each in upstreams])
+        self._here = {spec.name: _Here(spec) for spec in models}
+        self._upstreams = {engine.name: _Listing(engine) for engine in upstreams}
+
+    async def find(self, name: str) -> Model:
+        """The model of this name or alias, started if need be.
+
+        Raises ModelNotFound, EngineUnavailable.
+        """
+        target = self._names.target(name)
+        if target is None:
+            raise _unknown(name, await self._all_names())
+        upstream = self._names.upstream(target)
+        if upstream is not None:
+            return await self._passed_on(target, self._upstreams[upstream])
+        here = self._here[target]
+        await here.start()
+        return here.model(self._names.aliases(target), await here.context_size())
+
+    async def models(self) -> list[Model]:
+        """All models that can be named now, with their aliases. Starts none."""
+        here = [
+            here.model(self._names.aliases(name), await here.context_size_now())
+            for name, here in self._here.items()
+        ]
+        there = [
+            self._upstream_model(name, engine, listed.id, listed.context_size)
+            for name, engine, listed in await self._listed(max_age=0.0)
+        ]
+        return here + there
+
+    async def close(self) -> None:
+        """Close every engine, each once; one that fails to does not keep the others open."""
+        for here in self._here.values():
+            here.stop()
+        engines = {id(here.spec.engine): here.spec.engine for here in self._here.values()}
+        every = [*engines.values(), *(listing.engine for listing in self._upstreams.values())]
+        for failure in await asyncio.gather(*(engine.close() for engine in every), return_exceptions=True):
+            if isinstance(failure, Exception):
+                log.warning("an engine did not close", error=type(failure).__name__)
+
+    async def _passed_on(self, target: str, listing: _Listing) -> Model:
+        asked = target.partition("/")[2]
+        if not await listing.has(asked):
+            raise _unknown(target, [f"{listing.engine.name}/{model.id}" for model in listing.last or ()])
+        return self._upstream_model(target, listing.engine, asked, await listing.engine.context_size(asked))
+
+    def _upstream_model(self, name: str, engine: UpstreamEngine, served_as: str, size: int | None) -> Model:
+        return Model(
+            name=name,
+            served_as=served_as,
+            engine=engine,
+            aliases=self._names.aliases(name),
+            context_size=size,
+        )
+
+    async def _listed(self, max_age: float) -> list[tuple[str, UpstreamEngine, ListedModel]]:
+        """What all upstreams list, each model with its full name. They are asked at the same time."""
+        listings = self._upstreams.values()
+        lists = await asyncio.gather(*(listing.models(max_age) for listing in listings))
+        return [
+            (f"{listing.engine.name}/{model.id}", listing.engine, model)
+            for listing, models in zip(listings, lists, strict=True)
+            for model in models or ()
+        ]
+
+    async def _all_names(self) -> list[str]:
+        here = [each for name in self._here for each in (name, *self._names.aliases(name))]
+        return here + [name for name, _, _ in await self._listed(LIST_AGE)]
+
+
+class _Here:
+    """A configured model, started at most once."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self._served_as = spec.served_as or spec.name
+        self._is_started = spec.start is None
+        self._starting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it if it is not started. Raises EngineUnavailable."""
+        if self._is_started:
+            return
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(_look_at_failure)
+        starting = self._starting
+        await asyncio.wait([starting])  # a caller who is cancelled here does not cancel the start
+        if starting.cancelled():
+            raise EngineUnavailable("The model was stopped while it was starting.")
+        starting.result()
+
+    def stop(self) -> None:
+        """Give up a start that is not done."""
+        if self._starting is not None:
+            self._starting.cancel()
+
+    def model(self, aliases: tuple[str, ...], context_size: int | None) -> Model:
+        return Model(
+            name=self.spec.name,
+            served_as=self._served_as,
+            engine=self.spec.engine,
+            description=self.spec.description,
+            defaults=self.spec.defaults,
+            aliases=aliases,
+            context_size=context_size,
+        )
+
+    async def context_size(self) -> int | None:
+        """Raises EngineUnavailable."""
+        return await self.spec.engine.context_size(self._served_as)
+
+    async def context_size_now(self) -> int | None:
+        """The same without an error, and without asking a model that is not started."""
+        try:
+            return await self.context_size() if self._is_started else self.spec.context_size
+        except EngineError:
+            return self.spec.context_size
+
+    async def _start(self) -> None:
+        if self.spec.start is not None:
+            await self.spec.start()
+        self._is_started = True
+
+
+class _Listing:
+    """An upstream with the last list of its models. `last` is None while none can be had."""
+
+    def __init__(self, engine: UpstreamEngine) -> None:
+        self.engine = engine
+        self.last: list[ListedModel] | None = None
+        self._asked_at: float | None = None
+        self._asking = asyncio.Lock()
+
+    async def has(self, model: str) -> bool:
+        """Whether it serves this model, as far as can be known: yes, where it does not say."""
+        for age in (LIST_AGE, RECHECK_AGE):
+            models = await self.models(age)
+            if models is None or any(_is_named(listed.id, model) for listed in models):
+                return True
+        return False
+
+    async def models(self, max_age: float) -> list[ListedModel] | None:
+        """Its models by a list of at most this age in seconds; None where none can be had in time."""
+        since = asyncio.get_running_loop().time()
+        async with self._asking:
+            if self._asked_at is None or self._asked_at < since - max_age:
+                self.last = await self._ask()
+                self._asked_at = asyncio.get_running_loop().time()
+        return self.last
+
+    async def _ask(self) -> list[ListedModel] | None:
+        try:
+            async with asyncio.timeout(LIST_SECONDS):
+                return await self.engine.models()
+        except (PalaverError, TimeoutError) as error:
+            log.warning("an upstream lists no models", upstream=self.engine.name, error=type(error).__name__)
+            return None
+
+
+def _look_at_failure(starting: asyncio.Task[None]) -> None:
+    """Whoever asked may have left: a failure that nobody hears of must not end as a warning of asyncio's."""
+    if not starting.cancelled() and starting.exception() is not None:
+        log.warning("a model did not start", error=type(starting.exception()).__name__)
+
+
+def _unknown(name: str, known: Sequence[str]) -> ModelNotFound:
+    shown = name if len(name) <= NAME_LIMIT else name[:NAME_LIMIT] + "…"
+    more = f" and {len(known) - NAMES_TOLD} more" if len(known) > NAMES_TOLD else ""
+    there = f" There are: {', '.join(known[:NAMES_TOLD])}{more}." if known else ""
+    return ModelNotFound(f'There is no model "{shown}".{there}', param="model")
+
+
+def _is_named(listed: str, asked: str) -> bool:
+    """Whether a server that lists one name answers to the other: Ollama adds a tag, Google a folder."""
+    return listed in (asked, f"{asked}:latest", f"models/{asked}")

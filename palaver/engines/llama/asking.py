@@ -1,0 +1,139 @@
+"""What is asked of a worker over HTTP, and what its failures mean.
+
+Requests hold only the fields that are listed here and in `prompt`: the worker's own API knows hundreds, some
+of which name files or stall everybody else. It answers bad input with 400 or 500; both mean the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+import structlog
+
+from palaver.core.errors import (
+    ContextLengthExceeded,
+    EngineBroke,
+    EngineError,
+    EngineRefused,
+    EngineTimeout,
+    EngineUnavailable,
+    PalaverError,
+)
+from palaver.engines.chat_stream import error_message
+from palaver.engines.llama.process import Worker
+
+COMPLETIONS = "/v1/chat/completions"
+COUNT = "/v1/chat/completions/input_tokens"
+SLOTS = "/slots"
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
+"""With progress the worker answers when it begins with the prompt, and finds out after each batch of it that
+the reader has left."""
+LOADING = 503
+
+log = structlog.get_logger(__name__)
+
+
+class _ErrorBody(msgspec.Struct):
+    n_prompt_tokens: int | None = None
+    n_ctx: int | None = None
+
+
+class _Errors(msgspec.Struct):
+    error: _ErrorBody
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+class _Slot(msgspec.Struct):
+    id: int
+    is_processing: bool
+
+
+@asynccontextmanager
+async def completion(worker: Worker, fields: dict[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The event stream of a reply, from the moment the worker has begun with it. Leaving closes it.
+
+    Raises ContextLengthExceeded, EngineRefused, EngineUnavailable before it; EngineBroke or EngineTimeout
+    where it breaks off or says nothing for too long.
+    """
+    data = msgspec.json.encode(fields | STREAMED)
+    try:
+        async with worker.session.post(worker.base + COMPLETIONS, data=data) as response:
+            if response.status != 200:
+                raise _refusal(response.status, await response.read())
+            async with aclosing(_body(worker, response)) as body:
+                yield body
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise await _failure(worker, error, EngineUnavailable) from error
+
+
+async def _body(worker: Worker, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    try:
+        async for data in response.content.iter_any():
+            yield data
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise await _failure(worker, error, EngineBroke) from error
+
+
+async def count(worker: Worker, messages: list[dict[str, str]]) -> int:
+    """How long the prompt of these messages is, in tokens.
+
+    Raises EngineRefused, EngineUnavailable, EngineTimeout.
+    """
+    data = msgspec.json.encode({"messages": messages})
+    try:
+        async with worker.session.post(worker.base + COUNT, data=data) as response:
+            answer = await response.read()
+            if response.status != 200:
+                raise _refusal(response.status, answer)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise await _failure(worker, error, EngineUnavailable) from error
+    return msgspec.json.decode(answer, type=_Count).input_tokens
+
+
+async def is_busy(worker: Worker, slot: int) -> bool:
+    """Whether the slot works on something. A worker that has ended, or is given up, does not."""
+    if not worker.alive:
+        return False
+    try:
+        async with worker.session.get(worker.base + SLOTS) as response:
+            states = msgspec.json.decode(await response.read(), type=list[_Slot])
+    except (aiohttp.ClientError, TimeoutError) as error:
+        # What was left there concerns nobody any more; whoever comes next hears of a worker that is gone.
+        failure = await _failure(worker, error, EngineUnavailable)
+        log.warning("a slot could not be looked at", pid=worker.pid, reason=failure.message)
+        return False
+    return any(state.is_processing for state in states if state.id == slot)
+
+
+def _refusal(status: int, body: bytes) -> PalaverError:
+    """What an answer that is not 200 means."""
+    message = error_message(body)
+    if status == LOADING:
+        return EngineUnavailable(message)
+    try:
+        error = msgspec.json.decode(body, type=_Errors).error
+    except msgspec.DecodeError:
+        return EngineRefused(message)
+    if error.n_prompt_tokens is not None and error.n_ctx is not None:
+        return ContextLengthExceeded(prompt_tokens=error.n_prompt_tokens, context_size=error.n_ctx)
+    return EngineRefused(message)
+
+
+async def _failure(worker: Worker, error: Exception, kind: type[EngineError]) -> EngineError:
+    """What it means that an answer broke off (`kind`) or never came. A worker that hangs is killed."""
+    if isinstance(error, TimeoutError):
+        seconds = worker.settings.stall_timeout
+        worker.give_up(f"said nothing for {seconds:g} seconds and was stopped")
+        return EngineTimeout(f"The model said nothing for {seconds:g} seconds; it is started again.")
+    how = await worker.how_it_ended()
+    if how is None and isinstance(error, aiohttp.ClientConnectorError):
+        how = "did not accept a connection and was stopped"
+        worker.give_up(how)
+    return kind(f"The model worker {how or 'closed the connection'}.")

@@ -1,0 +1,70 @@
+"""What an operator may choose about the engine, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from palaver.core.errors import ConfigError
+
+DEFAULT_CONTEXT = 8192
+"""Tokens of one slot where nothing is set: the memory of all slots is taken at the start, so the full context
+of a large model would be too much for most machines."""
+CONTEXT_STEP = 256
+"""llama.cpp rounds a slot's context up to a multiple of this."""
+MAX_SLOTS = 256
+MAX_THREADS = 512
+MAX_BATCH = 8192
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+class LlamaSettings(msgspec.Struct, frozen=True):
+    """One model and how it is run.
+
+    `path` is its GGUF file, `name` what it is called in replies. `slots` is how many replies are generated
+    at once. `context` is the context of one slot in tokens, rounded up to a multiple of 256 and never more
+    than the model was trained for; None is that of the model, at most 8,192. `threads` is how many compute;
+    None is one for every core this process may use. `batch` is how many tokens of a prompt are computed
+    before running replies get their next token. Timeouts are in seconds: `stall_timeout` is how long the
+    worker may say nothing before it is given up, `start_timeout` how long it may take to load the model.
+    """
+
+    path: Path
+    name: str
+    slots: int = 2
+    context: int | None = None
+    threads: int | None = None
+    batch: int = 256
+    stall_timeout: float = 300.0
+    start_timeout: float = 120.0
+
+    def check(self) -> None:
+        """Raises ConfigError for a value that cannot be used; its `setting` is the field's name."""
+        for field, highest in (("slots", MAX_SLOTS), ("threads", MAX_THREADS), ("batch", MAX_BATCH)):
+            value = getattr(self, field)
+            if value is not None and not 1 <= value <= highest:
+                raise ConfigError(f"{field} must be from 1 to {highest}, not {value}.", setting=field)
+        if self.context is not None and self.context < 1:
+            raise ConfigError(f"context must be at least 1 token, not {self.context}.", setting="context")
+        for field in ("stall_timeout", "start_timeout"):
+            value = getattr(self, field)
+            if not value > 0:
+                raise ConfigError(f"{field} must be more than 0 seconds, not {value}.", setting=field)
+
+    def slot_context(self, trained: int) -> int:
+        """The context of one slot, in tokens; `trained` is the model's own, 0 where it is not known."""
+        wanted = self.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        padded = -(-wanted // CONTEXT_STEP) * CONTEXT_STEP
+        return min(padded, trained) if trained else padded
+
+
+def cores() -> int:
+    """How many cores this process may use: its affinity, and a container's share of the CPU."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return allowed  # no control groups of this kind here, so no share to look at
+    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))

@@ -1,0 +1,65 @@
+"""What a request's model stands for, by the configuration alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from palaver.core.errors import ConfigError
+
+CATCH_ALL = "*"
+
+
+class Names:
+    """What a request's model stands for.
+
+    In this order: a configured name, an alias (of a name, an ``UPSTREAM/model`` or another alias), the model
+    of an upstream, the catch-all. A name that begins with an upstream's is never caught: what was asked for
+    is there or not.
+
+    Raises ConfigError for names that stand for two things, and for aliases of nothing or in a circle.
+    """
+
+    def __init__(self, models: Iterable[str], aliases: Mapping[str, str], upstreams: Iterable[str]) -> None:
+        self._models = _distinct(models, "model")
+        self._upstreams = _distinct(upstreams, "upstream")
+        self._targets = {alias: self._end(alias, aliases) for alias in aliases}
+
+    def target(self, name: str) -> str | None:
+        """The configured name or the ``UPSTREAM/model`` that a name stands for, or None."""
+        if name in self._models:
+            return name
+        if name in self._targets and name != CATCH_ALL:
+            return self._targets[name]
+        if self.upstream(name):
+            return name
+        return self._targets.get(CATCH_ALL)
+
+    def upstream(self, name: str) -> str | None:
+        """The upstream of ``UPSTREAM/model``; None where a name is no such thing."""
+        upstream, _, model = name.partition("/")
+        return upstream if model and upstream in self._upstreams and name not in self._models else None
+
+    def aliases(self, target: str) -> tuple[str, ...]:
+        """The aliases that stand for this name in the end, without the catch-all."""
+        return tuple(alias for alias, end in self._targets.items() if end == target and alias != CATCH_ALL)
+
+    def _end(self, alias: str, aliases: Mapping[str, str]) -> str:
+        if not alias or alias in self._models or (alias != CATCH_ALL and self.upstream(alias)):
+            raise ConfigError(f"The alias {alias!r} is the name of a model.", setting="alias")
+        seen = [alias]
+        while (name := aliases[seen[-1]]) in aliases:
+            if name in seen:
+                raise ConfigError(f"The aliases {' → '.join([*seen, name])} go in a circle.", setting="alias")
+            seen.append(name)
+        if name not in self._models and not self.upstream(name):
+            raise ConfigError(f"The alias {alias} stands for {name!r}, which is no model.", setting="alias")
+        return name
+
+
+def _distinct(names: Iterable[str], setting: str) -> frozenset[str]:
+    seen: set[str] = set()
+    for name in names:
+        if not name or name in seen or name == CATCH_ALL:
+            raise ConfigError(f"The {setting} name {name!r} is empty or used twice.", setting=setting)
+        seen.add(name)
+    return frozenset(seen)

@@ -1,0 +1,210 @@
+"""The connection to a model server: its address, its key, its session; aiohttp's errors end here."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable
+from types import SimpleNamespace
+from typing import TypeVar
+
+import aiohttp
+from yarl import URL
+
+from palaver import __version__
+from palaver.core.errors import ConfigError, EngineBroke, EngineTimeout, EngineUnavailable
+
+T = TypeVar("T")
+
+VERSION = re.compile(r"^v\d+[a-z0-9]*$")
+"""A part of a base URL's path that says which version of the API; where there is one, none is added."""
+REST_SECONDS = 1.0
+"""How long the end of a body may take after the last event. Then the connection is closed, not used again."""
+
+
+class UpstreamServer:
+    """One server's address and connections. Errors that are not the server's own words are mapped here.
+
+    `root` is the base URL without the API's version, `api` with it. Raises ConfigError for an address or a
+    key that cannot be used.
+    """
+
+    def __init__(self, name: str, base_url: str, api_key: str | None, connect_timeout: float) -> None:
+        self.name = name
+        self.root, self.api = _addresses(base_url)
+        self._headers = {"User-Agent": f"palaver/{__version__}", "Accept-Encoding": "identity"}
+        if api_key:
+            if not api_key.isascii() or not api_key.isprintable():
+                raise ConfigError(f"The key for {name} holds characters that no key has.", setting="upstream")
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._connect_timeout = connect_timeout
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._waits: set[asyncio.Timeout] = set()
+        self._resting: set[asyncio.Task[None]] = set()
+
+    async def ask(self, method: str, url: str, body: bytes | None, deadline: float) -> aiohttp.ClientResponse:
+        """Send a request; returns with the head of the answer, whatever its status.
+
+        A request that fails on a connection that had been used before is sent once more: the server had
+        closed it meanwhile, which shows only now. `deadline` is in the loop's time.
+
+        Raises EngineUnavailable, EngineTimeout.
+        """
+        used = SimpleNamespace(connection=False)
+        try:
+            return await self._ask(method, url, body, deadline, used)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError) or not used.connection:
+                raise self._unavailable(error) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._mapped(error) from error
+        try:
+            return await self._ask(method, url, body, deadline, used)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._mapped(error) from error
+
+    async def read(self, response: aiohttp.ClientResponse, limit: int, deadline: float) -> bytes:
+        """The body, at most `limit` bytes of it. Raises EngineTimeout, EngineBroke."""
+        body = bytearray()
+        while len(body) < limit:
+            piece = await self.piece(response, deadline)
+            if not piece:
+                break
+            body += piece
+        return bytes(body[:limit])
+
+    async def piece(self, response: aiohttp.ClientResponse, deadline: float) -> bytes:
+        """The next bytes of the body, empty at its end. Raises EngineTimeout, EngineBroke."""
+        try:
+            return await self._within(deadline, response.content.readany())
+        except TimeoutError as error:
+            if self._closed:
+                raise EngineBroke(f"The connection to the model server {self.name} was closed.") from error
+            raise self._silent() from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineBroke(f"The connection to the model server {self.name} broke off.") from error
+
+    def let_go(self, response: aiohttp.ClientResponse, *, complete: bool) -> None:
+        """Done with an answer. A `complete` one leaves its connection for the next; any other is stopped."""
+        if not complete:
+            response.close()
+        elif response.content.at_eof():
+            response.release()
+        else:
+            rest = asyncio.create_task(self._await_end(response))
+            self._resting.add(rest)
+            rest.add_done_callback(self._resting.discard)
+
+    async def close(self) -> None:
+        """Close the connections; whoever waits for the server hears of it at once."""
+        self._closed = True
+        for wait in self._waits:
+            wait.reschedule(0.0)  # in the past; closing a connection does not wake its reader
+        for rest in self._resting:
+            rest.cancel()
+        await asyncio.gather(*self._resting, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _ask(
+        self, method: str, url: str, body: bytes | None, deadline: float, used: SimpleNamespace
+    ) -> aiohttp.ClientResponse:
+        headers = {"Content-Type": "application/json"} if body is not None else None
+        asking = self._open_session().request(
+            method, url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=used
+        )
+        return await self._within(deadline, asking)
+
+    async def _within(self, deadline: float, answer: Awaitable[T]) -> T:
+        """Wait until then, or until this is closed. Raises TimeoutError for both."""
+        async with asyncio.timeout_at(deadline) as wait:
+            self._waits.add(wait)
+            try:
+                return await answer
+            finally:
+                self._waits.discard(wait)
+
+    async def _await_end(self, response: aiohttp.ClientResponse) -> None:
+        """Read the few bytes that close a body, so that the connection can serve the next request."""
+        deadline = asyncio.get_running_loop().time() + REST_SECONDS
+        try:
+            await self.read(response, 4096, deadline)
+        except (EngineTimeout, EngineBroke):
+            response.close()
+        finally:
+            response.release()  # closes a connection whose body has not ended
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise self._is_closed()
+        if self._session is None:
+            tracing = aiohttp.TraceConfig()
+            tracing.on_connection_reuseconn.append(_note_reuse)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=self._connect_timeout, sock_connect=self._connect_timeout
+                ),
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),  # replies of different owners share this session
+                trace_configs=[tracing],
+            )
+        return self._session
+
+    def _mapped(self, error: Exception) -> EngineUnavailable | EngineTimeout:
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+            return self._is_closed() if self._closed else self._silent()
+        return self._unavailable(error)
+
+    def _unavailable(self, error: Exception) -> EngineUnavailable:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            reason = f"no connection within {self._connect_timeout:g} s"
+        elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+            reason = "its certificate is not valid"
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            reason = error.os_error.strerror or type(error.os_error).__name__
+        elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+            reason = "it closed the connection without an answer"
+        else:
+            reason = f"its answer is not HTTP ({type(error).__name__})"
+        return EngineUnavailable(f"The model server {self.name} cannot be reached: {reason}.")
+
+    def _is_closed(self) -> EngineUnavailable:
+        return EngineUnavailable(f"The connection to the model server {self.name} is closed.")
+
+    def _silent(self) -> EngineTimeout:
+        return EngineTimeout(f"The model server {self.name} did not answer in time.")
+
+
+async def _note_reuse(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    params: aiohttp.TraceConnectionReuseconnParams,
+) -> None:
+    context.trace_request_ctx.connection = True
+
+
+def _addresses(base_url: str) -> tuple[str, str]:
+    """The root and the API's address, from a base URL with or without ``/v1``."""
+    try:
+        url = URL(base_url)
+    except ValueError as error:
+        raise ConfigError(f"{base_url!r} is not a URL.", setting="upstream") from error
+    if url.user or url.password or url.query_string or url.fragment:
+        # What may be a secret is not repeated.
+        raise ConfigError(
+            f"The URL of {url.host} holds more than an address; a key belongs into the environment or the "
+            "configuration file.",
+            setting="upstream",
+        )
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError(
+            f"{base_url!r} is no base URL of a model server; it looks like http://127.0.0.1:8000/v1.",
+            setting="upstream",
+        )
+    given = str(url).rstrip("/")
+    last = given.rpartition("/")[2]
+    root = given.removesuffix("/" + last) if VERSION.match(last) else given
+    has_version = any(VERSION.match(part) for part in url.parts)
+    return root, given if has_version else f"{given}/v1"

@@ -1,0 +1,106 @@
+"""Who may ask: API key, Host, Origin and content type."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from palaver.core.errors import Forbidden, NotAuthenticated
+from palaver.server.settings import ServerSettings
+
+OWNER = "local"
+"""Whose everything is that comes through this door, whichever of the configured keys it came with."""
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?", re.IGNORECASE)
+
+
+class Guard:
+    """Checks requests before anything else looks at them."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        keys = (*settings.api_keys, settings.local_key)
+        self._keys = [key.encode() for key in keys if key]
+        self._needs_key = settings.require_key or bool(settings.api_keys)
+        self._hosts = frozenset(_bracketed(host.lower()) for host in settings.allowed_hosts)
+        self._any_address = not ANY_ADDRESS.isdisjoint(self._hosts)
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.cors_origins)
+
+    def owner(self, headers: Headers) -> str:
+        """Whose request it is. Raises NotAuthenticated."""
+        if self._needs_key:
+            self._check_key(headers.get("authorization", ""))
+        return OWNER
+
+    def _check_key(self, authorization: str) -> None:
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise NotAuthenticated("No API key provided. Send it in the header `Authorization: Bearer KEY`.")
+        given = key.strip().encode()
+        # Every key is compared, each in constant time: how long it takes says nothing about any of them.
+        if not sum(hmac.compare_digest(given, known) for known in self._keys):
+            raise NotAuthenticated
+
+    def check_host(self, headers: Headers) -> None:
+        """Raises Forbidden for a name that is not ours: a page of that name would reach us by DNS rebinding."""
+        given = headers.get("host", "").lower()
+        match = HOST.fullmatch(given)
+        if match is None:
+            raise Forbidden("The Host header is missing or is no host.")
+        name = match[1]
+        if "*" in self._hosts or name in LOOPBACK or not self._hosts.isdisjoint((name, given)):
+            return
+        if self._any_address and _is_address(name):
+            return
+        raise Forbidden(
+            f"The Host {name} is not one of this server's names. `--allowed-host {name}` adds it."
+        )
+
+    def allowed_origin(self, headers: Headers) -> str | None:
+        """The Origin that may read the reply; None where none was sent. Raises Forbidden for a foreign one."""
+        origin = headers.get("origin")
+        if origin is None:
+            return None
+        known = origin.lower().rstrip("/")
+        if "*" in self._origins or known in self._origins or _is_ours(known, headers.get("host", "").lower()):
+            return origin
+        raise Forbidden(f"Pages of {origin} may not call this server. `--cors-origin {origin}` allows it.")
+
+    @staticmethod
+    def check_content_type(headers: Headers) -> None:
+        """Raises Forbidden for a body that is not JSON: a foreign page can send those without being asked."""
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        if kind != "application/json" and (kind or has_body):
+            raise Forbidden("A request's body is JSON: send the header `Content-Type: application/json`.")
+
+
+def _bracketed(host: str) -> str:
+    """An IPv6 address as it stands in a Host header; anything else as it is."""
+    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ours(origin: str, host: str) -> bool:
+    """Whether an origin is that of a page of this server, by the name it was called or loopback's other names."""
+    try:
+        scheme, netloc = urlsplit(origin)[:2]
+    except ValueError:
+        return False
+    if scheme not in ("http", "https"):
+        return False
+    if netloc == host:
+        return True
+    there, here = HOST.fullmatch(netloc), HOST.fullmatch(host)
+    return bool(there and here and {there[1], here[1]} <= LOOPBACK and there[2] == here[2])

@@ -1,0 +1,274 @@
+"""The body of ``POST /v1/chat/completions``, and the request of `chat` that comes of it.
+
+Names, ranges and defaults are Together's (https://docs.together.ai/reference/chat-completions-1), with what
+OpenAI's clients send as well. `palaver.server.parameters` has the parameters that are known but not honoured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+from starlette.datastructures import Headers
+
+from palaver.chat import ChatRequest, OnLeave
+from palaver.core.errors import InvalidRequest, UnsupportedParameter
+from palaver.core.message import Message, Role, TextPart
+from palaver.core.turn import Sampling
+from palaver.engines.base import Model
+from palaver.server.body import decode
+from palaver.server.parameters import check_sampling, unknown_parameters
+from palaver.server.settings import ServerSettings
+
+DOOR = "chat.completions"
+NAME_LENGTH = 512
+
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Stop = Annotated[str, Meta(min_length=1, max_length=512)]
+Name = Annotated[str, Meta(max_length=NAME_LENGTH)]
+Reference = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
+MetadataKey = Annotated[str, Meta(max_length=64)]
+MetadataValue = Annotated[str, Meta(max_length=512)]
+
+PARTS = ("text", "refusal", "image_url", "video_url", "audio_url", "input_audio", "file")
+CHOICES = {
+    "messages[].role": get_args(Role),
+    "messages[].content[].type": PARTS,
+    "messages[].tool_calls[].type": ("function",),
+    "context_length_exceeded_behavior": ("error", "truncate"),
+}
+
+
+class ConversationRef(msgspec.Struct, frozen=True):
+    id: Reference
+
+
+class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to answer, and how. A parameter that is null is one that was not given."""
+
+    model: Annotated[str, Meta(min_length=1, description="The name of a model, or an alias.")]
+    messages: Annotated[
+        list[Message],
+        Meta(description="The history, from its first message to the one to answer."),
+    ]
+    stream: Annotated[
+        bool | None,
+        Meta(description="Send the reply as it comes, as server-sent events up to `data: [DONE]`."),
+    ] = None
+    max_tokens: Annotated[
+        Count | None,
+        Meta(description="The longest reply, in tokens; without it, until it stops or the context ends."),
+    ] = None
+    max_completion_tokens: Annotated[Count | None, Meta(description="Another name of `max_tokens`.")] = None
+    temperature: Annotated[
+        Annotated[float, Meta(ge=0, le=2)] | None,
+        Meta(description="How freely tokens are drawn; 0 takes the likeliest."),
+    ] = None
+    top_p: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(description="Draw from the likeliest tokens that together have this probability."),
+    ] = None
+    top_k: Annotated[
+        Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None,
+        Meta(description="Draw from so many of the likeliest tokens; 0 and -1 draw from all."),
+    ] = None
+    min_p: Annotated[
+        Fraction | None,
+        Meta(description="Leave out tokens below this share of the likeliest one's probability."),
+    ] = None
+    repetition_penalty: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | None,
+        Meta(description="Above 1, tokens that occurred are less likely; 1 changes nothing."),
+    ] = None
+    presence_penalty: Annotated[
+        Penalty | None, Meta(description="Lowers what occurred at all; 0 changes nothing.")
+    ] = None
+    frequency_penalty: Annotated[
+        Penalty | None, Meta(description="Lowers what occurred, by how often; 0 changes nothing.")
+    ] = None
+    seed: Annotated[
+        Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None,
+        Meta(description="The same seed and request draw the same reply, as far as the engine can."),
+    ] = None
+    stop: Annotated[
+        Stop | Annotated[list[Stop], Meta(max_length=16)] | None,
+        Meta(description="Texts at which the reply ends; they are no part of it."),
+    ] = None
+    context_length_exceeded_behavior: Annotated[
+        Literal["error", "truncate"] | None,
+        Meta(
+            description="Where prompt and `max_tokens` do not fit the context: refuse, or lower `max_tokens`."
+        ),
+    ] = None
+    store: Annotated[
+        bool | None,
+        Meta(description="Whether the turn is kept. By default what the server records (`record`)."),
+    ] = None
+    metadata: Annotated[
+        Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None,
+        Meta(description="Notes kept with the turn."),
+    ] = None
+    conversation: Annotated[
+        Reference | ConversationRef | None,
+        Meta(
+            description="The conversation that this belongs to: its id, or a name, which makes one if "
+            "need be. Also the headers `palaver-conversation` and `X-OpenWebUI-Chat-Id`. Without it, found by content."
+        ),
+    ] = None
+    user: Annotated[
+        Name | None,
+        Meta(
+            description="Who is speaking: conversations of different end users are never joined. The first "
+            "that is not empty counts: `user`, `safety_identifier`, the headers `palaver-user` and "
+            "`X-OpenWebUI-User-Id`, `prompt_cache_key`."
+        ),
+    ] = None
+    safety_identifier: Annotated[Name | None, Meta(description="See `user`.")] = None
+    prompt_cache_key: Annotated[Name | None, Meta(description="See `user`.")] = None
+
+
+KNOWN = frozenset(CompletionRequest.__struct_fields__)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_typed = msgspec.json.Decoder(CompletionRequest)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A decoded body, with the parameters palaver does not know."""
+
+    body: CompletionRequest
+    unknown: dict[str, object]
+
+
+def read_request(body: bytes, settings: ServerSettings) -> Asked:
+    """Decode and check a body, as far as that can be done without its model. Raises InvalidRequest."""
+    fields = decode(body, _fields)
+    request = decode(body, _typed, CHOICES)
+    _check_messages(request.messages, settings.max_messages)
+    return Asked(request, unknown_parameters(fields, KNOWN, settings.max_depth))
+
+
+def _check_messages(messages: Sequence[Message], most: int) -> None:
+    if not messages:
+        raise InvalidRequest("Input required: `messages` is empty.", param="messages")
+    if len(messages) > most:
+        raise InvalidRequest(
+            f"`messages` has {len(messages)} messages; this server takes at most {most}.", param="messages"
+        )
+    for i, message in enumerate(messages):
+        if message.content is None and message.role in ("system", "developer", "user"):
+            raise InvalidRequest(
+                f"Input required: `messages[{i}].content` is missing.", param=f"messages[{i}].content"
+            )
+
+
+def chat_request(asked: Asked, headers: Headers, owner: str, model: Model) -> ChatRequest:
+    """The request for `chat`. Raises UnsupportedParameter for what the model's engine cannot do."""
+    body, capabilities = asked.body, model.engine.capabilities
+    _check_content(body.messages, capabilities, model.name)
+    return ChatRequest(
+        owner=owner,
+        model=body.model,
+        messages=body.messages,
+        door=DOOR,
+        end_user=end_user_of(headers, body),
+        conversation=_conversation(body, headers),
+        sampling=check_sampling(_sampling(body), capabilities, model.name),
+        store=body.store,
+        metadata=body.metadata,
+        source=headers.get("user-agent", "")[:NAME_LENGTH] or None,
+        truncate_reply=body.context_length_exceeded_behavior == "truncate",
+        on_leave=_on_leave(headers),
+        extra=asked.unknown if "extra" in capabilities else {},
+    )
+
+
+def _check_content(messages: Sequence[Message], capabilities: frozenset[str], model: str) -> None:
+    """Refuse content that the engine would have to leave out."""
+    parts, tools = "parts" in capabilities, "tools" in capabilities
+    if parts and tools:
+        return
+    for i, message in enumerate(messages):
+        if not tools and (
+            message.role in ("tool", "function") or message.tool_calls or message.function_call
+        ):
+            raise UnsupportedParameter(
+                f"The model {model} takes no tool calls and results.", param=f"messages[{i}]"
+            )
+        if parts or not isinstance(message.content, list):
+            continue
+        for j, part in enumerate(message.content):
+            if not isinstance(part, TextPart):
+                raise UnsupportedParameter(
+                    f"The model {model} takes text only.", param=f"messages[{i}].content[{j}]"
+                )
+
+
+def _sampling(body: CompletionRequest) -> Sampling:
+    most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    if body.max_tokens not in (None, most):
+        raise InvalidRequest(
+            "`max_tokens` and `max_completion_tokens` differ; send one of them.",
+            param="max_completion_tokens",
+        )
+    return Sampling(
+        max_tokens=most,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=body.top_k,
+        min_p=body.min_p,
+        repetition_penalty=body.repetition_penalty,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        seed=body.seed,
+        stop=[body.stop] if isinstance(body.stop, str) else body.stop or None,
+    )
+
+
+def end_user_of(headers: Headers, body: CompletionRequest | None = None) -> str | None:
+    """Who is speaking, by the first that names somebody; None where nothing does. Raises InvalidRequest."""
+    in_body = (body.user or body.safety_identifier) if body else None
+    return (
+        in_body
+        or header_text(headers, "palaver-user")
+        or header_text(headers, "x-openwebui-user-id")
+        or (body.prompt_cache_key if body else None)
+        or None
+    )
+
+
+def _conversation(body: CompletionRequest, headers: Headers) -> str | None:
+    if body.conversation is not None:
+        return body.conversation if isinstance(body.conversation, str) else body.conversation.id
+    named = header_text(headers, "palaver-conversation")
+    if named is None or named == "none":  # what a reply says that was not stored; clients send it back
+        named = header_text(headers, "x-openwebui-chat-id")
+    return named
+
+
+def _on_leave(headers: Headers) -> OnLeave:
+    match headers.get("palaver-on-leave", "grace"):
+        case "finish":
+            return "finish"
+        case "grace":
+            return "grace"
+    raise InvalidRequest(
+        "The header `palaver-on-leave` must be one of finish, grace.", param="palaver-on-leave"
+    )
+
+
+def header_text(headers: Headers, name: str) -> str | None:
+    """A header's text: UTF-8 if it is that, else Latin-1; None where it is missing or empty.
+
+    Raises InvalidRequest for one that is too long.
+    """
+    value = headers.get(name, "").strip()
+    with contextlib.suppress(UnicodeDecodeError):  # then it is Latin-1, as HTTP has it
+        value = value.encode("latin-1").decode()
+    if len(value) > NAME_LENGTH:
+        raise InvalidRequest(f"The header `{name}` is longer than {NAME_LENGTH} characters.", param=name)
+    return value or None

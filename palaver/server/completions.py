@@ -1,0 +1,145 @@
+"""``/v1/chat/completions``: ask, look up, cancel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from palaver.chat import Chat
+from palaver.core import ids
+from palaver.core.errors import TurnNotFound, TurnRunning
+from palaver.core.turn import TurnState
+from palaver.live import LiveReply
+from palaver.server.body import read_body
+from palaver.server.completion_reply import Chunks, Completion, completion, stored_completion
+from palaver.server.completion_request import CompletionRequest, chat_request, read_request
+from palaver.server.exchange import exchange_of
+from palaver.server.parameters import ONLY, WITHOUT_EFFECT
+from palaver.server.route import Operation, json_response, path_value
+from palaver.server.settings import ServerSettings
+from palaver.server.sse import EventStream, unless_gone
+
+HEADERS = {
+    "palaver-conversation": "As `conversation` in the body, which goes first.",
+    "X-OpenWebUI-Chat-Id": "As `palaver-conversation`, which goes first.",
+    "palaver-user": "Who is speaking; see `user` in the body.",
+    "X-OpenWebUI-User-Id": "Who is speaking; see `user` in the body.",
+    "palaver-on-leave": "What becomes of the reply when its reader leaves: `grace` (default) lets it go on, "
+    "but after a while only as long as no other turn waits for its place; `finish` lets it go on to its end.",
+}
+
+
+class CompletionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the turn stands."""
+
+    id: str
+    object: Literal["chat.completion.status"] = "chat.completion.status"
+    status: TurnState
+
+
+class Completions:
+    def __init__(self, chat: Chat, settings: ServerSettings) -> None:
+        self._chat = chat
+        self._settings = settings
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                method="POST",
+                path="/chat/completions",
+                handler=self.create,
+                summary="Answer a history",
+                description=_description(),
+                headers=HEADERS,
+                body=CompletionRequest,
+                reply=Completion,
+                streams=True,
+            ),
+            Operation(
+                method="GET",
+                path="/chat/completions/{id}",
+                handler=self.retrieve,
+                summary="A stored reply",
+                description="The `id` is any form of a turn's id (`chatcmpl-…`, `turn_…`). While the turn is "
+                "running: 409 with `Retry-After`.",
+                reply=Completion,
+            ),
+            Operation(
+                method="POST",
+                path="/chat/completions/{id}/cancel",
+                handler=self.cancel,
+                summary="Stop a running reply",
+                description="Its text so far is kept. Answers when that is stored. A turn that has ended "
+                "stays as it is.",
+                reply=CompletionStatus,
+            ),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        asked = read_request(await read_body(request, self._settings.max_body_bytes), self._settings)
+        exchange = exchange_of(request)
+        model = await self._chat.catalog.find(asked.body.model)
+        live = await self._chat.say(chat_request(asked, request.headers, exchange.owner, model))
+        exchange.admitted(live)
+        if asked.body.stream:
+            return EventStream(live, Chunks(live), self._settings)
+        with live.reader():
+            return json_response(await unless_gone(request.receive, _whole(live)))
+
+    async def retrieve(self, request: Request) -> Response:
+        owner, turn = exchange_of(request).owner, _turn_of(request)
+        if self._chat.live(owner, turn) is not None:
+            raise TurnRunning
+        record = await self._chat.store.turn(owner, turn)
+        if not record.state.ended:
+            raise TurnRunning
+        return json_response(stored_completion(record))
+
+    async def cancel(self, request: Request) -> Response:
+        owner, turn = exchange_of(request).owner, _turn_of(request)
+        live = self._chat.live(owner, turn)
+        await self._chat.cancel(owner, turn)
+        if live is not None:
+            state = (await live.ended()).state
+        else:
+            state = (await self._chat.store.turn(owner, turn)).state
+        return json_response(CompletionStatus(id=ids.as_chat_completion(turn), status=state))
+
+
+async def _whole(live: LiveReply) -> Completion:
+    outcome = await live.ended()
+    if outcome.error is not None:
+        raise outcome.error
+    return completion(live, outcome)
+
+
+def _turn_of(request: Request) -> str:
+    given = path_value(request, "id")
+    turn = ids.turn_id(given)
+    if turn is None:
+        raise TurnNotFound(f"{given[:64]} is no id of a turn.")
+    return turn
+
+
+def _description() -> str:
+    ignored = "; ".join(f"`{name}` ({why})" for name, why in WITHOUT_EFFECT.items())
+    refused = ", ".join(f"`{name}`" for name in ONLY)
+    return f"""\
+Together's and OpenAI's chat completions. The reply's headers name the turn (`palaver-turn`) and its \
+conversation (`palaver-conversation`: an id, or `none` where the turn is not stored). The reply's `model` \
+names what answered.
+
+A stream is `data: {{chunk}}` lines up to `data: [DONE]`; usage is in the chunk that has a `finish_reason`. An \
+error in mid-reply is `data: {{"error": {{…}}}}`, and the stream ends there. Comments keep a silent stream alive.
+
+Who stops reading does not stop the reply; see `palaver-on-leave` and cancel.
+
+Accepted without effect: {ignored}.
+
+Refused with 400 (`unsupported_parameter`) unless they ask for nothing (null, an empty list, `n` of 1, a \
+`response_format` of text and so on), because they are not supported yet: {refused}; content that is not \
+text and messages of tools, where the model does not take them; sampling parameters that its engine does not \
+have. Other parameters are handed to engines that take unknown ones, and ignored by the others."""

@@ -1,0 +1,78 @@
+"""``/v1/models``: what can be named."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from palaver.engines.base import Catalog, Model
+from palaver.server.route import Operation, json_response, path_value
+
+
+class ModelBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A model. `created` is 0: it is not known. What is not known of the rest is left out."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "palaver"
+    type: Literal["chat"] = "chat"
+    display_name: str
+    organization: str = "palaver"
+    context_length: int | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    aliases: list[str]
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[ModelBody]
+
+
+class Models:
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                method="GET",
+                path="/models",
+                handler=self.list,
+                summary="All models",
+                description="OpenAI's list. Together's SDKs, known by `Together/` in the User-Agent, get the "
+                "bare array that they expect.",
+                reply=ModelList,
+            ),
+            Operation(
+                method="GET",
+                path="/models/{id:path}",
+                handler=self.retrieve,
+                summary="One model, by its name or an alias",
+                reply=ModelBody,
+            ),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        found = [_shown(model) for model in await self._catalog.models()]
+        # The two shapes exclude each other: each SDK fails on the other's.
+        if "Together/" in request.headers.get("user-agent", ""):
+            return json_response(found)
+        return json_response(ModelList(data=found))
+
+    async def retrieve(self, request: Request) -> Response:
+        return json_response(_shown(await self._catalog.find(path_value(request, "id"))))
+
+
+def _shown(model: Model) -> ModelBody:
+    return ModelBody(
+        id=model.name,
+        display_name=model.name,
+        context_length=UNSET if model.context_size is None else model.context_size,
+        description=model.description or UNSET,
+        aliases=list(model.aliases),
+    )

@@ -1,0 +1,44 @@
+"""What the door can be asked for: one `Operation` each, for the router and for the documentation alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+from urllib.parse import unquote
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A method on a path. The path is written without the leading ``/v1``, of which any number is accepted.
+
+    `query` and `body` are the types that are decoded, `reply` that of the answer; None where there is none,
+    or it is no JSON. `headers` are request headers with what they mean. An `is_open` one needs no API key.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+    summary: str
+    description: str = ""
+    query: type | None = None
+    headers: Mapping[str, str] = {}
+    body: type | None = None
+    reply: type | None = None
+    media_type: str = "application/json"
+    streams: bool = False
+    is_open: bool = False
+
+
+def path_value(request: Request, name: str) -> str:
+    """A variable part of the path. Paths are routed as they were sent, so that ``%2F`` is part of a name."""
+    value: str = request.path_params[name]
+    return unquote(value)
+
+
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, "application/json")

@@ -1,0 +1,113 @@
+"""Server-sent events of a running reply, for whichever API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from palaver.live import LiveEvent, LiveReply, Outcome
+from palaver.server.errors import error_event
+from palaver.server.exchange import ClientGone
+from palaver.server.settings import ServerSettings
+
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment, which all clients skip. No event of ours has an ``id:`` line: once one was sent, a comment makes
+the Python SDKs emit an empty event and fail."""
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Encoder(Protocol):
+    """Gives a reply the form of one API's events."""
+
+    def events(self, news: Sequence[LiveEvent]) -> bytes:
+        """What has come, as one piece. Never empty."""
+
+    def end(self, outcome: Outcome) -> bytes:
+        """The last piece."""
+
+
+class EventStream(Response):
+    """A reply, streamed to whoever reads it.
+
+    The headers wait until the engine has taken the request, at most `hold_seconds`: an error up to then is
+    raised and gets a status of its own. After that comments keep the connection alive. A reader that leaves
+    takes nothing away, and raises ClientGone here.
+    """
+
+    media_type = "text/event-stream;charset=utf-8"
+
+    def __init__(self, live: LiveReply, encoder: Encoder, settings: ServerSettings) -> None:
+        super().__init__(None, 200, {"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._live = live
+        self._encoder = encoder
+        self._hold = settings.hold_seconds
+        self._silence = settings.keepalive_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._live.reader():
+            await unless_gone(receive, self._tell(send))
+
+    async def _tell(self, send: Send) -> None:
+        accepted = await self._live.accepted(self._hold)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if not accepted:
+            await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+        try:
+            async with contextlib.aclosing(self._pieces()) as pieces:
+                async for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            last = self._encoder.end(await self._live.ended())
+        except Exception as error:
+            # The status has gone out, so that only an event can still tell.
+            log.exception("a stream failed in an unforeseen way", turn=self._live.turn)
+            last = error_event(error)
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        """What is to be sent, until the reply has ended: all events that are there as one piece."""
+        done = 0
+        following = self._live.follow(done)
+        while True:
+            try:
+                async with asyncio.timeout(self._silence):
+                    news = await anext(following, None)
+            except TimeoutError:
+                yield KEEP_ALIVE
+                following = self._live.follow(done)  # the one that was waited for is closed
+                continue
+            if news is None:
+                return
+            done += len(news)
+            yield self._encoder.events(news)
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled if the client goes first; that raises ClientGone.
+
+    To be called once the request's body has been read.
+    """
+    working = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
