@@ -140,7 +140,7 @@ def settings_file(file: Path | None, environment: Mapping[str, str]) -> Path:
 
 def _from_file(file: Path | None, environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     path = settings_file(file, environment)
-    asked = file is not None or PREFIX + "CONFIG" in environment
+    asked = file is not None or bool(environment.get(PREFIX + "CONFIG"))
     try:
         return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

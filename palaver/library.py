@@ -20,7 +20,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from palaver import wiring
+from palaver import __version__, wiring
 from palaver.config import Config, load
 from palaver.core.errors import EngineUnavailable, PalaverError, RequestError, StoreOwned, StoreUnavailable
 
@@ -61,7 +61,7 @@ class Reply:
                         self.text += piece.text
                         yield piece
         except aiohttp.ClientError as error:
-            raise EngineUnavailable(f"The connection to palaver broke: {error}") from error
+            raise EngineUnavailable("The connection to palaver broke in mid-reply.") from error
         if self.finish_reason is None:
             raise EngineUnavailable("The connection to palaver ended in mid-reply.")
 
@@ -100,7 +100,7 @@ class Palaver:
             owner, own = await _find_or_be(config, stack)
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(
-                    headers={"authorization": f"Bearer {owner.key}"},
+                    headers={"authorization": f"Bearer {owner.key}", "user-agent": f"palaver/{__version__}"},
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
                     connector=aiohttp.TCPConnector(limit=0),
                 )
@@ -150,6 +150,10 @@ class Palaver:
         """The models that can be named."""
         models: list[dict[str, Any]] = (await self._get("GET", "/v1/models"))["data"]
         return models
+
+    async def model_named(self, name: str) -> dict[str, Any]:
+        """One model, by its name or an alias. Raises RequestError with code ``model_not_available``."""
+        return await self._get("GET", f"/v1/models/{quote(name, safe='')}")
 
     async def _get(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         async with self._request(method, path, **options) as response:

@@ -23,6 +23,7 @@ from palaver.core.turn import Sampling
 from palaver.engines.base import Engine
 from palaver.engines.catalog import ModelCatalog, ModelSpec
 from palaver.engines.llama import LlamaEngine, LlamaSettings
+from palaver.engines.llama.settings import cores
 from palaver.engines.pocket import POCKET
 from palaver.engines.scripted import ScriptedEngine
 from palaver.engines.upstream import UpstreamEngine
@@ -59,6 +60,22 @@ class _Server(uvicorn.Server):
         yield
 
 
+async def start_engine(running: Running) -> str:
+    """Start what answers where no model is named; where it computes, in words. Raises EngineUnavailable."""
+    name, config = running.owner.model, running.config
+    while name in config.alias:
+        name = config.alias[name]
+    upstream = name.partition("/")[0]
+    if upstream in config.upstream:
+        return f"at {config.upstream[upstream]}"
+    engine = (await running.chat.catalog.find(name)).engine
+    if not isinstance(engine, LlamaEngine):
+        return "without a model"
+    await engine.start()
+    threads = engine.settings.threads or cores()
+    return f"on {engine.device}, {threads} thread{'s' if threads > 1 else ''}"
+
+
 def find_owner(config: Config) -> Owner | None:
     """The process that owns the store and answers, or None."""
     return find_owner_of(config.store_path)
@@ -72,11 +89,14 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
     turns end as incomplete, with their text stored. Raises ConfigError (a taken port too), StoreError.
     """
     async with contextlib.AsyncExitStack() as stack:
-        listener = stack.enter_context(_listener("127.0.0.1" if private else config.host, 0 if private else config.port))
         catalog, default_model = _catalog(config)
         stack.push_async_callback(catalog.close)
         store = SqlStore(await SqliteDatabase.open(config.store_path))
         stack.push_async_callback(store.close)
+        # Only now, so that of two reasons why this cannot start the one is told that names the other palaver.
+        listener = stack.enter_context(
+            _listener("127.0.0.1" if private else config.host, 0 if private else config.port)
+        )
         chat = Chat(store, catalog, _chat_settings(config))
         await idle.recover(chat)
         key = "palaver-local-" + secrets.token_urlsafe(24)

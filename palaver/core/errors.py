@@ -28,8 +28,9 @@ PalaverError
 │   └── LeaseLost                 the turn no longer belongs to this process
 └── ConfigError                 a setting that cannot be used
 
-The first paragraph of each class's docstring is its default message. Foreign errors (sqlite3, aiohttp, msgspec) are mapped
-into this tree once, at the edge where they arise; the server maps the tree to HTTP in one table.
+The first paragraph of each class's docstring is its default message. Foreign errors (sqlite3, aiohttp,
+msgspec) are mapped into this tree once, at the edge where they arise; the server maps the tree to HTTP in one
+table.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class PalaverError(Exception):
     """Something went wrong inside palaver."""
 
     def __init__(self, message: str | None = None) -> None:
-        self.message = message or " ".join((self.__doc__ or type(self).__name__).strip().split("\n\n")[0].split())
+        said = (self.__doc__ or type(self).__name__).strip()
+        self.message = message or " ".join(said.split("\n\n")[0].split())
         super().__init__(self.message)
 
 
@@ -52,7 +54,9 @@ class RequestError(PalaverError):
 
     default_code: str | None = None
 
-    def __init__(self, message: str | None = None, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, param: str | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.param = param
         self.code = code or self.default_code

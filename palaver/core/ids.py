@@ -36,7 +36,7 @@ def is_id(text: str, prefix: str) -> bool:
 
 
 def turn_id(text: str) -> str | None:
-    """The stored id (``turn_…``) of a turn, given any of its forms (``chatcmpl-…``, ``resp_…``); None if none."""
+    """The stored id (``turn_…``) of a turn, given any of its forms (``chatcmpl-…``, ``resp_…``), or None."""
     for prefix in TURN_PREFIXES:
         if is_id(text, prefix):
             return TURN + text.removeprefix(prefix)

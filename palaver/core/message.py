@@ -171,7 +171,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _attachment(url: str) -> Any:
-    """A data URL by the hash of its bytes, so that re-encoding does not make another message; others as they are."""
+    """A data URL by the hash of its bytes, so that re-encoding makes no other message; others as they are."""
     head, comma, data = url.partition(",")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
         return url
@@ -180,7 +180,7 @@ def _attachment(url: str) -> Any:
 
 
 def _bytes_hash(data: str) -> Any:
-    """The hash of what base 64 stands for, in an object so that no text equals it; what is no base 64 is itself."""
+    """The hash of the bytes, in an object, so that no text passes for it; what is no base 64 is itself."""
     try:
         raw = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -199,7 +199,7 @@ def _call(call: FunctionCall) -> dict[str, Any]:
 
 
 def _is_deep(text: str) -> bool:
-    """Whether JSON nests deeper than is parsed. Counted, not tried: Python's own limit depends on the caller."""
+    """Whether JSON nests deeper than is parsed. Counted, not tried: Python's limit depends on the caller."""
     depth = 0
     if text.count("[") + text.count("{") > DEEPEST:
         for bracket in _BRACKET.findall(text):

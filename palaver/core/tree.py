@@ -42,7 +42,7 @@ class Instruction(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A message as the rules see it. `id` is the store's sequence number; `depth` is 0 for a first message."""
+    """A message as the rules see it. `id` is the store's sequence number, `depth` 0 for a first message."""
 
     id: int
     conversation: str
@@ -81,7 +81,6 @@ class Placement(msgspec.Struct, frozen=True):
     parent: Node | None
     matched: int
     gap: tuple[int, int] | None = None
-
 
 
 class Tree(Protocol):
@@ -130,7 +129,9 @@ def rekeyed(history: History, root: bytes) -> History:
     return msgspec.structs.replace(history, root=root, keys=path_keys(root, history.forms))
 
 
-def exchange_key(root: bytes, messages: Sequence[Message], forms: Sequence[bytes], reply: int) -> bytes | None:
+def exchange_key(
+    root: bytes, messages: Sequence[Message], forms: Sequence[bytes], reply: int
+) -> bytes | None:
     """The second hash of the reply at place `reply`: from the nearest user message before it on.
 
     None where that is further away than `EXCHANGE`: without a limit, a history of one question and many calls
@@ -244,7 +245,7 @@ def _below(history: History, tree: Tree, tie: Node, place: int, gap: tuple[int, 
 
 
 def _deepest(tree: Tree, conversation: str, keys: Sequence[bytes]) -> tuple[int, Node] | None:
-    """The last of `keys` that a message of the conversation has, and the best such: the head, else the newest."""
+    """The last of `keys` that a message of the conversation has, and the best such: the head or newest."""
     for places in _growing(range(len(keys) - 1, -1, -1)):
         nodes = tree.nodes_in(conversation, [keys[i] for i in places])
         for place in places:
@@ -255,7 +256,7 @@ def _deepest(tree: Tree, conversation: str, keys: Sequence[bytes]) -> tuple[int,
 
 
 def _growing(items: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Slices of 4, 16, 64 … items: nearly always the first answers, a miss takes few queries, none is huge."""
+    """Slices of 4, 16, 64 … items: the first nearly always answers, a miss takes few queries, all small."""
     start, size = 0, 4
     while start < len(items):
         yield items[start : start + size]

@@ -30,7 +30,9 @@ class TurnState(StrEnum):
 
 
 TRANSITIONS: dict[TurnState, frozenset[TurnState]] = {
-    TurnState.QUEUED: frozenset({TurnState.RUNNING, TurnState.INCOMPLETE, TurnState.FAILED, TurnState.CANCELLED}),
+    TurnState.QUEUED: frozenset(
+        {TurnState.RUNNING, TurnState.INCOMPLETE, TurnState.FAILED, TurnState.CANCELLED}
+    ),
     TurnState.RUNNING: frozenset(
         {TurnState.COMPLETED, TurnState.INCOMPLETE, TurnState.FAILED, TurnState.CANCELLED}
     ),

@@ -23,7 +23,7 @@ from palaver.engines.base import SAMPLING, Options
 from palaver.engines.chat_stream import chat_events
 from palaver.engines.upstream_body import chat_body
 from palaver.engines.upstream_errors import not_taken, refusal
-from palaver.engines.upstream_http import UpstreamServer
+from palaver.engines.upstream_http import ReplyBody, UpstreamServer
 from palaver.engines.upstream_models import ListedModel, listed_models, props_context, shown_context
 
 ERROR_BYTES = 64 * 1024
@@ -113,10 +113,10 @@ class UpstreamEngine:
         """See `palaver.engines.base.Engine.generate`."""
         deadline = _now() + self._first_byte_timeout
         response = await self._accepted(window.messages, options, deadline)
+        body = ReplyBody(self._server, response, deadline, self._stall_timeout)
         complete = begun = False
         try:
             yield Accepted()
-            body = _Body(self._server, response, deadline, self._stall_timeout)
             async with aclosing(chat_events(body)) as events:
                 async for event in events:
                     begun = begun or isinstance(event, ContentDelta | ReasoningDelta)
@@ -127,6 +127,7 @@ class UpstreamEngine:
                 raise
             raise EngineUnavailable(f"The model server {self.name} gave no reply: {error.message}") from error
         finally:
+            body.stop()
             self._server.let_go(response, complete=complete)
 
     async def close(self) -> None:
@@ -184,29 +185,6 @@ class UpstreamEngine:
             raise EngineUnavailable(error.message) from error
         finally:
             self._server.let_go(response, complete=response.content.at_eof())
-
-
-class _Body:
-    """The body of a reply in pieces, each waited for only so long."""
-
-    def __init__(
-        self, server: UpstreamServer, response: aiohttp.ClientResponse, deadline: float, stall_timeout: float
-    ) -> None:
-        self._server = server
-        self._response = response
-        self._first_deadline: float | None = deadline
-        self._stall_timeout = stall_timeout
-
-    def __aiter__(self) -> _Body:
-        return self
-
-    async def __anext__(self) -> bytes:
-        deadline = self._first_deadline or _now() + self._stall_timeout
-        piece = await self._server.piece(self._response, deadline)
-        if not piece:
-            raise StopAsyncIteration
-        self._first_deadline = None
-        return piece
 
 
 def _now() -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
+from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import TypeVar
 
@@ -39,7 +41,8 @@ class UpstreamServer:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._connect_timeout = connect_timeout
         self._session: aiohttp.ClientSession | None = None
-        self._closed = False
+        self.is_closed = False
+        self.replies: set[ReplyBody] = set()
         self._waits: set[asyncio.Timeout] = set()
         self._resting: set[asyncio.Task[None]] = set()
 
@@ -67,23 +70,18 @@ class UpstreamServer:
     async def read(self, response: aiohttp.ClientResponse, limit: int, deadline: float) -> bytes:
         """The body, at most `limit` bytes of it. Raises EngineTimeout, EngineBroke."""
         body = bytearray()
-        while len(body) < limit:
-            piece = await self.piece(response, deadline)
-            if not piece:
-                break
-            body += piece
+        try:
+            while len(body) < limit and not response.content.at_eof():
+                body += await self._within(deadline, response.content.readany())
+        except (aiohttp.ClientError, OSError) as error:
+            raise self.broken(error) from error
         return bytes(body[:limit])
 
-    async def piece(self, response: aiohttp.ClientResponse, deadline: float) -> bytes:
-        """The next bytes of the body, empty at its end. Raises EngineTimeout, EngineBroke."""
-        try:
-            return await self._within(deadline, response.content.readany())
-        except TimeoutError as error:
-            if self._closed:
-                raise EngineBroke(f"The connection to the model server {self.name} was closed.") from error
-            raise self._silent() from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise EngineBroke(f"The connection to the model server {self.name} broke off.") from error
+    def broken(self, error: Exception) -> EngineBroke | EngineTimeout:
+        """What it means that the body could not be read on."""
+        if isinstance(error, TimeoutError) and not self.is_closed:
+            return self._silent()
+        return EngineBroke(f"The connection to the model server {self.name} broke off.")
 
     def let_go(self, response: aiohttp.ClientResponse, *, complete: bool) -> None:
         """Done with an answer. A `complete` one leaves its connection for the next; any other is stopped."""
@@ -94,13 +92,15 @@ class UpstreamServer:
         else:
             rest = asyncio.create_task(self._await_end(response))
             self._resting.add(rest)
-            rest.add_done_callback(self._resting.discard)
+            rest.add_done_callback(partial(self._rested, response))
 
     async def close(self) -> None:
         """Close the connections; whoever waits for the server hears of it at once."""
-        self._closed = True
+        self.is_closed = True
         for wait in self._waits:
-            wait.reschedule(0.0)  # in the past; closing a connection does not wake its reader
+            wait.reschedule(0.0)  # in the past
+        for reply in self.replies:
+            reply.fail()  # closing a connection does not wake its reader
         for rest in self._resting:
             rest.cancel()
         await asyncio.gather(*self._resting, return_exceptions=True)
@@ -128,16 +128,16 @@ class UpstreamServer:
     async def _await_end(self, response: aiohttp.ClientResponse) -> None:
         """Read the few bytes that close a body, so that the connection can serve the next request."""
         deadline = asyncio.get_running_loop().time() + REST_SECONDS
-        try:
+        with suppress(EngineTimeout, EngineBroke):
             await self.read(response, 4096, deadline)
-        except (EngineTimeout, EngineBroke):
-            response.close()
-        finally:
-            response.release()  # closes a connection whose body has not ended
+
+    def _rested(self, response: aiohttp.ClientResponse, rest: asyncio.Task[None]) -> None:
+        self._resting.discard(rest)
+        response.close()  # where its body ended, the connection is no more its own
 
     def _open_session(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise self._is_closed()
+        if self.is_closed:
+            raise self._closed()
         if self._session is None:
             tracing = aiohttp.TraceConfig()
             tracing.on_connection_reuseconn.append(_note_reuse)
@@ -154,7 +154,7 @@ class UpstreamServer:
 
     def _mapped(self, error: Exception) -> EngineUnavailable | EngineTimeout:
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
-            return self._is_closed() if self._closed else self._silent()
+            return self._closed() if self.is_closed else self._silent()
         return self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> EngineUnavailable:
@@ -170,11 +170,71 @@ class UpstreamServer:
             reason = f"its answer is not HTTP ({type(error).__name__})"
         return EngineUnavailable(f"The model server {self.name} cannot be reached: {reason}.")
 
-    def _is_closed(self) -> EngineUnavailable:
+    def _closed(self) -> EngineUnavailable:
         return EngineUnavailable(f"The connection to the model server {self.name} is closed.")
 
     def _silent(self) -> EngineTimeout:
         return EngineTimeout(f"The model server {self.name} did not answer in time.")
+
+
+class ReplyBody:
+    """The body of a reply, piece by piece; each is waited for only so long.
+
+    The first must be there by `deadline` (in the loop's time), each other within `stall_timeout` seconds.
+    One timer watches the whole body: a timeout of its own for every token would cost as much as reading it.
+    Iterating raises EngineTimeout, EngineBroke. `stop` must be called in the end.
+    """
+
+    def __init__(
+        self,
+        server: UpstreamServer,
+        response: aiohttp.ClientResponse,
+        deadline: float,
+        stall_timeout: float,
+    ) -> None:
+        self._server = server
+        self._content = response.content
+        self._stall_timeout = stall_timeout
+        self._has_begun = False
+        self._loop = asyncio.get_running_loop()
+        self._until: float | None = deadline
+        self._timer = self._loop.call_at(deadline, self._look)
+        server.replies.add(self)
+
+    def __aiter__(self) -> ReplyBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._has_begun:
+            self._until = self._loop.time() + self._stall_timeout
+        try:
+            piece = await self._content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._server.broken(error) from error
+        if not self._has_begun:
+            self._has_begun = True
+            self._timer.cancel()
+            self._timer = self._loop.call_later(self._stall_timeout, self._look)
+        self._until = None  # whoever reads may take as long as he likes
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    def fail(self) -> None:
+        """End the wait for the next piece, and all further ones."""
+        self._content.set_exception(TimeoutError())
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._timer.cancel()
+        self._server.replies.discard(self)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if self._until is not None and self._until <= now:
+            self.fail()
+        else:
+            self._timer = self._loop.call_at(self._until or now + self._stall_timeout, self._look)
 
 
 async def _note_reuse(

@@ -211,7 +211,8 @@ def _routing_error(error: HTTPException, scope: Scope) -> Exception:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         return HTTPException(405, f"{scope['method']} is not possible here: {allowed} is.", error.headers)
-    return NotFound(f"There is nothing at {scope['path'][:200]}. `/docs` lists what there is.")
+    asked = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+    return NotFound(f"There is nothing at {asked[:200]}. `/docs` lists what there is.")
 
 
 async def _drain(receive: Receive) -> None:

@@ -40,13 +40,13 @@ class Guard:
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise NotAuthenticated("No API key provided. Send it in the header `Authorization: Bearer KEY`.")
-        given = key.strip().encode()
+        given = key.strip().encode("latin-1")  # the bytes as they came
         # Every key is compared, each in constant time: how long it takes says nothing about any of them.
         if not sum(hmac.compare_digest(given, known) for known in self._keys):
             raise NotAuthenticated
 
     def check_host(self, headers: Headers) -> None:
-        """Raises Forbidden for a name that is not ours: a page of that name would reach us by DNS rebinding."""
+        """Raises Forbidden for a name that is not ours: pages of that name reach us by DNS rebinding."""
         given = headers.get("host", "").lower()
         match = HOST.fullmatch(given)
         if match is None:
@@ -61,7 +61,7 @@ class Guard:
         )
 
     def allowed_origin(self, headers: Headers) -> str | None:
-        """The Origin that may read the reply; None where none was sent. Raises Forbidden for a foreign one."""
+        """The Origin that may read the reply; None where none was sent. Raises Forbidden for others."""
         origin = headers.get("origin")
         if origin is None:
             return None
@@ -75,7 +75,7 @@ class Guard:
         """Raises Forbidden for a body that is not JSON: a foreign page can send those without being asked."""
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        if kind != "application/json" and (kind or has_body):
+        if has_body and kind != "application/json":
             raise Forbidden("A request's body is JSON: send the header `Content-Type: application/json`.")
 
 
@@ -93,7 +93,7 @@ def _is_address(name: str) -> bool:
 
 
 def _is_ours(origin: str, host: str) -> bool:
-    """Whether an origin is that of a page of this server, by the name it was called or loopback's other names."""
+    """Whether an origin is that of a page of this server: by the name it was called, or one of loopback's."""
     try:
         scheme, netloc = urlsplit(origin)[:2]
     except ValueError:

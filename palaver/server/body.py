@@ -33,7 +33,7 @@ WORDS = {
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body. Raises BodyTooLarge as soon as it is known to be over `limit` bytes, and ClientGone."""
+    """The request's body. Raises BodyTooLarge as soon as it is over `limit` bytes, and ClientGone."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
@@ -83,7 +83,7 @@ def decode_fields(values: Mapping[str, str], kind: type[T], choices: Choices | N
 
 
 def plain(field: str, raw: msgspec.Raw, max_depth: int) -> Any:
-    """Any JSON value. Raises InvalidRequest where it nests deeper than `max_depth`, or is not valid after all."""
+    """Any JSON value. Raises InvalidRequest where it nests too deeply, or is no JSON after all."""
     try:
         value = msgspec.json.decode(raw)
     except RecursionError:

@@ -117,7 +117,8 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
         Reference | ConversationRef | None,
         Meta(
             description="The conversation that this belongs to: its id, or a name, which makes one if "
-            "need be. Also the headers `palaver-conversation` and `X-OpenWebUI-Chat-Id`. Without it, found by content."
+            "need be. Also the headers `palaver-conversation` and `X-OpenWebUI-Chat-Id`. Without it, it is "
+            "found by content."
         ),
     ] = None
     user: Annotated[

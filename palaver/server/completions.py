@@ -132,8 +132,9 @@ Together's and OpenAI's chat completions. The reply's headers name the turn (`pa
 conversation (`palaver-conversation`: an id, or `none` where the turn is not stored). The reply's `model` \
 names what answered.
 
-A stream is `data: {{chunk}}` lines up to `data: [DONE]`; usage is in the chunk that has a `finish_reason`. An \
-error in mid-reply is `data: {{"error": {{…}}}}`, and the stream ends there. Comments keep a silent stream alive.
+A stream is `data: {{chunk}}` lines up to `data: [DONE]`; usage is in the chunk that has a `finish_reason`. \
+An error in mid-reply is `data: {{"error": {{…}}}}`, and the stream ends there. Comments keep a silent \
+stream alive.
 
 Who stops reading does not stop the reply; see `palaver-on-leave` and cancel.
 

@@ -14,7 +14,7 @@ from palaver.server.route import Operation
 SCHEMAS = "#/components/schemas/"
 VARIABLE = re.compile(r"{(\w+)(?::\w+)?}")
 UNVERSIONED = ("/", "/health", "/docs", "/openapi.json")
-"""Paths that stand outside ``/v1``; as any number of ``/v1`` may come before a path, they answer there too."""
+"""Paths that stand outside ``/v1``. Any number of ``/v1`` may come before a path, before these too."""
 
 
 def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:

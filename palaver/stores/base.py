@@ -140,7 +140,7 @@ class Store(Protocol):
         """Write the reply, the head, usage and state, in one durable transaction; the log goes.
 
         The head moves to the reply only if it still is the turn's question. A turn that failed without text
-        gives its head back to the message before its question. Raises LeaseLost if the turn has ended or is
+        gives its head back to the message before its question, unless another turn still answers that. Raises LeaseLost if the turn has ended or is
         another's.
         """
 

@@ -133,9 +133,10 @@ def _give_back_head(session: Session, held: Row) -> None:
     question = session.one("message", seq=held["question"]) if held["question"] is not None else None
     if question is not None and question["parent"] is not None:
         session.run(
-            "move_head_from",
+            "give_back_head",
             seq=held["conversation"],
             head=question["parent"],
-            expected=held["question"],
+            question=held["question"],
+            turn=held["seq"],
             now=now(),
         )

@@ -68,6 +68,8 @@ class Ownership:
 
 def find_owner(store: Path) -> Owner | None:
     """The process that owns the store at this path and answers, or None."""
+    if read_note(store) is None:
+        return None  # nobody answers; and a lock tried in vain could be just the one that a new owner needs
     lock = filelock.FileLock(_lock_of(store), timeout=0, mode=0o600, thread_local=False)
     try:
         lock.acquire()

@@ -11,6 +11,9 @@ from palaver.stores.base import Admission, Admitted, Conversation, Ending, Item,
 from palaver.stores.database import Database, Row, Session
 from palaver.stores.rows import conversation_of, instructions_of, item_of, turn_of
 
+LAST = (1 << 63) - 1
+"""Comes after every time and every sequence number."""
+
 
 class SqlStore:
     """Keeps the tree in a database. See `stores.base.Store` for the contract."""
@@ -60,8 +63,8 @@ class SqlStore:
                 end_user=end_user,
                 name=name,
                 one_shots=int(one_shots),
-                updated_at=cursor["updated_at"] if cursor else None,
-                seq=cursor["seq"] if cursor else None,
+                updated_at=cursor["updated_at"] if cursor else LAST,
+                seq=cursor["seq"] if cursor else LAST,
                 limit=limit,
             )
             return [conversation_of(row) for row in rows]
@@ -76,11 +79,9 @@ class SqlStore:
     ) -> list[Item]:
         def work(session: Session) -> list[Item]:
             found = _find(session, owner, conversation, None)
-            if found["head_seq"] is None:
-                return []
             seq, depth = found["head_seq"], -1
             if after is not None:
-                cursor = session.one("on_path", seq=found["head_seq"], id=after)
+                cursor = session.one("on_path", seq=seq, id=after)
                 if cursor is None:
                     raise InvalidRequest(f"No item of this conversation has the id {after}.", param="after")
                 seq, depth = cursor["parent"], cursor["depth"]

@@ -30,6 +30,8 @@ GROUP = 64
 """At most so many writes share a commit."""
 READERS = 2
 BUSY_MS = 5000
+APPLICATION_ID = 0x70616C61
+"""Says in the file's header that it is ours: "pala"."""
 _MEANINGS: dict[int, type[StoreError]] = {
     sqlite3.SQLITE_FULL: StoreFull,
     sqlite3.SQLITE_CORRUPT: StoreCorrupt,
@@ -149,11 +151,16 @@ class SqliteDatabase:
         database._writer.start()
         return database
 
-    def _connect(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
+        """A connection that has changed nothing yet."""
         connection = sqlite3.connect(
             self._path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = self._open()
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -161,21 +168,31 @@ class SqliteDatabase:
         return connection
 
     def _migrate(self) -> None:
-        with mapped_errors(), contextlib.closing(self._connect()) as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            known = migrations("sqlite")
-            if version > len(known):
-                raise StoreTooNew(
-                    f"The store {self._path} is of version {version}; this palaver knows up to {len(known)}. "
-                    "Install a newer palaver."
-                )
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version == 0 and tables:
-                raise StoreCorrupt(f"{self._path} is a database of another program.")
-            for migration in known[version:]:
-                connection.executescript(
-                    f"BEGIN IMMEDIATE;\n{migration.sql}\nPRAGMA user_version = {migration.number};\nCOMMIT;"
-                )
+        known = migrations("sqlite")
+        with mapped_errors():
+            with contextlib.closing(self._open()) as connection:
+                version = self._check_version(connection, len(known))
+            with contextlib.closing(self._connect()) as connection:
+                for migration in known[version:]:
+                    connection.executescript(
+                        f"BEGIN IMMEDIATE;\n{migration.sql}\nPRAGMA application_id = {APPLICATION_ID};\n"
+                        f"PRAGMA user_version = {migration.number};\nCOMMIT;"
+                    )
+
+    def _check_version(self, connection: sqlite3.Connection, known: int) -> int:
+        """The version of the file, 0 where it is new. Writes nothing: the file may be another program's."""
+        application, version, tables = (
+            connection.execute(question).fetchone()[0]
+            for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        )
+        if application != APPLICATION_ID and (tables or version or application):
+            raise StoreCorrupt(f"{self._path} is a database of another program.")
+        if version > known:
+            raise StoreTooNew(
+                f"The store {self._path} is of version {version}; this palaver knows up to {known}. "
+                "Install a newer palaver."
+            )
+        return int(version)
 
     async def write(self, work: Callable[[Session], T], *, durable: bool = True) -> T:
         if self._closed:
@@ -201,7 +218,8 @@ class SqliteDatabase:
             try:
                 return work(SqliteSession(connection))
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def _write_all(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -223,7 +241,8 @@ class SqliteDatabase:
                 for write in group:
                     write.error = write.error or error
                 if connection is not None:
-                    connection.close()
+                    with contextlib.suppress(sqlite3.Error):  # it is broken; what it held is rolled back
+                        connection.close()
                     connection = None
             for write in group:
                 write.tell()
@@ -257,10 +276,14 @@ class SqliteDatabase:
         self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._writer.join)
-        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._close_readers)
+        self._ownership.release()
+
+    def _close_readers(self) -> None:
+        """The last connection to close also copies the WAL into the file, which may take a while."""
+        self._readers.shutdown()
         for connection in self._connections:
             connection.close()
-        self._ownership.release()
 
 
 @contextlib.contextmanager

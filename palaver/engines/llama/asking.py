@@ -6,8 +6,8 @@ of which name files or stall everybody else. It answers bad input with 400 or 50
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -33,6 +33,10 @@ STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_p
 """With progress the worker answers when it begins with the prompt, and finds out after each batch of it that
 the reader has left."""
 LOADING = 503
+FIRST_LOOK = 0.005
+LONGEST_PAUSE = 1.5
+"""Seconds between looks at a slot that was left in mid-reply. The longest is over a second: the worker may
+find out about a connection closed during a prefill only in a second in which nobody else is answered."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,30 +59,63 @@ class _Slot(msgspec.Struct):
     is_processing: bool
 
 
-@asynccontextmanager
-async def completion(worker: Worker, fields: dict[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The event stream of a reply, from the moment the worker has begun with it. Leaving closes it.
+class Completion:
+    """One request for a reply, from the moment it is sent until its slot is idle again."""
 
-    Raises ContextLengthExceeded, EngineRefused, EngineUnavailable before it; EngineBroke or EngineTimeout
-    where it breaks off or says nothing for too long.
-    """
-    data = msgspec.json.encode(fields | STREAMED)
-    try:
-        async with worker.session.post(worker.base + COMPLETIONS, data=data) as response:
+    def __init__(self, worker: Worker, slot: int, fields: dict[str, Any]) -> None:
+        self._worker = worker
+        self._slot = slot
+        # A task of its own: once sent, a request must not be lost from sight before the worker has it. One
+        # that was would come to the slot at any later time, in the middle of whatever is there then.
+        self._opening = asyncio.create_task(self._open(fields | STREAMED | {"id_slot": slot}))
+        self._opening.add_done_callback(_look_at_failure)
+
+    async def begun(self) -> None:
+        """Wait until the worker has begun with it.
+
+        Raises ContextLengthExceeded, EngineRefused, EngineUnavailable or EngineTimeout.
+        """
+        await asyncio.shield(self._opening)
+
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """The event stream, once it has begun. Raises EngineBroke or EngineTimeout."""
+        response = self._opening.result()
+        try:
+            async for data in response.content.iter_any():
+                yield data
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise await _failure(self._worker, error, EngineBroke) from error
+        finally:
+            response.close()
+
+    async def left(self) -> None:
+        """Nobody reads it any more: wait until the worker has stopped working on it."""
+        try:
+            await asyncio.wait([self._opening])
+        finally:
+            self._opening.cancel()
+        if self._opening.exception() is None:
+            self._opening.result().close()
+        pause = FIRST_LOOK
+        while await _is_busy(self._worker, self._slot):
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _open(self, fields: dict[str, Any]) -> aiohttp.ClientResponse:
+        data = msgspec.json.encode(fields)
+        try:
+            response = await self._worker.session.post(self._worker.base + COMPLETIONS, data=data)
             if response.status != 200:
                 raise _refusal(response.status, await response.read())
-            async with aclosing(_body(worker, response)) as body:
-                yield body
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise await _failure(worker, error, EngineUnavailable) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise await _failure(self._worker, error, EngineUnavailable) from error
+        return response
 
 
-async def _body(worker: Worker, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    try:
-        async for data in response.content.iter_any():
-            yield data
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise await _failure(worker, error, EngineBroke) from error
+def _look_at_failure(opening: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    """Whoever waited may have left: a failure that nobody hears of is none, and no warning of asyncio's."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 async def count(worker: Worker, messages: list[dict[str, str]]) -> int:
@@ -97,7 +134,7 @@ async def count(worker: Worker, messages: list[dict[str, str]]) -> int:
     return msgspec.json.decode(answer, type=_Count).input_tokens
 
 
-async def is_busy(worker: Worker, slot: int) -> bool:
+async def _is_busy(worker: Worker, slot: int) -> bool:
     """Whether the slot works on something. A worker that has ended, or is given up, does not."""
     if not worker.alive:
         return False

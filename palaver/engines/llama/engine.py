@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from palaver.core.errors import EngineBroke, EngineRefused, EngineUnavailable, InvalidRequest
 from palaver.core.turn import Accepted, ContentDelta, EngineEvent, ReasoningDelta, ToolCalls
@@ -18,17 +17,12 @@ from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.chat_stream import chat_events
 from palaver.engines.llama import asking
+from palaver.engines.llama.asking import Completion
 from palaver.engines.llama.gguf import inspect
 from palaver.engines.llama.places import Place, Places
-from palaver.engines.llama.process import Worker
 from palaver.engines.llama.prompt import FIELDS, chat_messages, escaper, sampling_fields
 from palaver.engines.llama.settings import LlamaSettings
 from palaver.engines.llama.supervisor import Supervisor
-
-FIRST_LOOK = 0.005
-LONGEST_PAUSE = 1.5
-"""Seconds between looks at a slot that was left in mid-reply. The longest is over a second: the worker may
-find out about a connection closed during a prefill only in a second in which nobody else is answered."""
 
 
 class LlamaEngine:
@@ -82,21 +76,23 @@ class LlamaEngine:
         fields = sampling_fields(options.sampling)
         fields["messages"] = chat_messages(window.messages, self._escape)
         place = await self._places.take(window)
-        busy: Worker | None = None  # where the slot may still be at work when we are done
+        request: Completion | None = None  # while the worker may be at work on it
         try:
-            busy = await self._supervisor.worker()
-            async with aclosing(self._reply(busy, place, fields)) as events:
+            worker = await self._supervisor.worker()
+            fields["cache_prompt"] = place.reuse
+            request = Completion(worker, place.number, fields)
+            async with aclosing(self._reply(request, place)) as events:
                 async for event in events:
                     yield event
-            busy = None
+            request = None
         except (EngineRefused, InvalidRequest):
-            busy = None
+            request = None
             raise
         finally:
-            if busy is None:
+            if request is None:
                 self._places.give_back(place)
             else:
-                self._leave(busy, place)
+                self._leave(request, place)
 
     async def close(self) -> None:
         self._places.close()
@@ -106,36 +102,31 @@ class LlamaEngine:
         if self._leaving:
             await asyncio.wait(self._leaving)
 
-    async def _reply(
-        self, worker: Worker, place: Place, fields: dict[str, Any]
-    ) -> AsyncGenerator[EngineEvent, None]:
+    async def _reply(self, request: Completion, place: Place) -> AsyncGenerator[EngineEvent, None]:
         """The events of one request. Until the model has said something, what breaks can be tried again."""
         spoken = False
-        fields |= {"id_slot": place.number, "cache_prompt": place.reuse}
         try:
-            async with asking.completion(worker, fields) as body:
-                place.begun()
-                yield Accepted()
-                async with aclosing(chat_events(body)) as events:
-                    async for event in events:
-                        spoken = spoken or isinstance(event, ContentDelta | ReasoningDelta | ToolCalls)
-                        yield event
+            await request.begun()
+            place.begun()
+            yield Accepted()
+            async with aclosing(request.body()) as body, aclosing(chat_events(body)) as events:
+                async for event in events:
+                    spoken = spoken or isinstance(event, ContentDelta | ReasoningDelta | ToolCalls)
+                    yield event
         except EngineBroke as error:
             if spoken:
                 raise
             raise EngineUnavailable(f"{error.message} Try again.") from error
 
-    def _leave(self, worker: Worker, place: Place) -> None:
-        task = asyncio.create_task(self._until_left(worker, place))
+    def _leave(self, request: Completion, place: Place) -> None:
+        """Give the place back once the slot is idle: a request for a busy one would wait in the worker."""
+
+        async def leave() -> None:
+            try:
+                await request.left()
+            finally:
+                self._places.give_back(place)
+
+        task = asyncio.create_task(leave())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
-
-    async def _until_left(self, worker: Worker, place: Place) -> None:
-        """Give the place back when its slot is idle: a request for a busy one would wait in the worker."""
-        pause = FIRST_LOOK
-        try:
-            while await asking.is_busy(worker, place.number):
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-        finally:
-            self._places.give_back(place)

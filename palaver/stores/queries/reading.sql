@@ -9,7 +9,7 @@ WHERE o.name = :owner
   AND (:end_user IS NULL OR e.name = :end_user)
   AND (:name IS NULL OR c.name = :name)
   AND (:one_shots OR NOT c.one_shot)
-  AND (:updated_at IS NULL OR (c.updated_at, c.seq) < (:updated_at, :seq))
+  AND (c.updated_at, c.seq) < (:updated_at, :seq)
 ORDER BY c.updated_at DESC, c.seq DESC
 LIMIT :limit
 
@@ -18,6 +18,7 @@ SELECT c.seq, c.updated_at FROM conversations c JOIN owners o ON o.seq = c.owner
 WHERE o.name = :owner AND c.id = :id
 
 -- name: find_conversation
+-- By id, else by name among those of an end user. Two lookups by index: an OR of both would read them all.
 SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
        c.seq AS seq, c.head AS head_seq
@@ -25,9 +26,13 @@ FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
 LEFT JOIN messages h ON h.seq = c.head
-WHERE o.name = :owner AND (c.id = :ref OR (c.name = :ref AND e.name IS :end_user))
-ORDER BY c.id = :ref DESC
-LIMIT 1
+WHERE o.name = :owner AND c.seq = coalesce(
+    (SELECT i.seq FROM conversations i WHERE i.id = :ref),
+    (SELECT n.seq FROM conversations n
+     WHERE n.owner = (SELECT seq FROM owners WHERE name = :owner) AND n.name = :ref
+       AND coalesce(n.end_user, 0) = CASE WHEN :end_user IS NULL THEN 0 ELSE (
+           SELECT u.seq FROM end_users u JOIN owners v ON v.seq = u.owner
+           WHERE v.name = :owner AND u.name = :end_user) END))
 
 -- name: message_by_id
 SELECT m.seq, m.parent FROM messages m WHERE m.id = :id AND m.conversation = :conversation
@@ -47,20 +52,19 @@ LEFT JOIN turns t ON t.seq = m.turn
 ORDER BY path.n
 
 -- name: items_down_to
--- One page of a path, first message first.
-WITH RECURSIVE path (seq, parent) AS (
-    SELECT seq, parent FROM messages WHERE seq = :seq
+-- One page of a path, first message first. Walks up to it, but reads the bodies of the page only.
+WITH RECURSIVE path (seq, parent, depth) AS (
+    SELECT seq, parent, depth FROM messages WHERE seq = :seq
     UNION ALL
-    SELECT m.seq, m.parent FROM path JOIN messages m ON m.seq = path.parent
-)
+    SELECT m.seq, m.parent, m.depth FROM path JOIN messages m ON m.seq = path.parent WHERE path.depth > :depth + 1
+),
+page AS (SELECT seq FROM path WHERE depth > :depth ORDER BY depth LIMIT :limit)
 SELECT m.id, p.id AS parent, m.depth, m.body, t.id AS turn, t.state, t.model, m.created_at, m.seq
-FROM path
-JOIN messages m ON m.seq = path.seq
+FROM page
+JOIN messages m ON m.seq = page.seq
 LEFT JOIN messages p ON p.seq = m.parent
 LEFT JOIN turns t ON t.seq = m.turn
-WHERE m.depth > :depth
 ORDER BY m.depth
-LIMIT :limit
 
 -- name: on_path
 -- The depth of a message, if it stands on the path to another.

@@ -22,6 +22,13 @@ WHERE seq = :seq
 -- Compare and set: only if nobody moved the head elsewhere meanwhile.
 UPDATE conversations SET head = :head, updated_at = :now WHERE seq = :seq AND head IS :expected
 
+-- name: give_back_head
+-- A question that got no answer is not the head, unless another turn still works on an answer to it.
+UPDATE conversations SET head = :head, updated_at = :now
+WHERE seq = :seq AND head IS :question AND NOT EXISTS (
+    SELECT 1 FROM turns WHERE state IN ('queued', 'running') AND question = :question AND seq <> :turn
+)
+
 -- name: touch_conversation
 UPDATE conversations SET updated_at = :now WHERE seq = :seq
 

@@ -65,7 +65,7 @@ LEFT JOIN messages q ON q.seq = t.question
 WHERE o.name = :owner AND t.id = :id
 
 -- name: last_instructions
-SELECT i.body FROM turns t JOIN instructions i ON i.seq = t.instructions
+SELECT i.body FROM turns t LEFT JOIN instructions i ON i.seq = t.instructions
 WHERE t.conversation = :conversation ORDER BY t.seq DESC LIMIT 1
 
 -- name: speaker_of_turn

@@ -1,0 +1,219 @@
+"""What `palaver chat` does: read a line, have it answered, show the reply, until the person leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from palaver.cli.banner import BANNER, POCKET
+from palaver.cli.link import Link
+from palaver.cli.list import conversations, rows
+from palaver.cli.models import rows as model_rows
+from palaver.cli.names import to_continue
+from palaver.cli.prompt import Prompt, prompt
+from palaver.cli.resent import text_of
+from palaver.cli.show import heading, last_items
+from palaver.cli.talk import Talk, new_name, unless_missing
+from palaver.cli.terminal import ReplyView, Terminal
+from palaver.cli.wording import columns
+from palaver.config import Config
+from palaver.core.errors import ContextLengthExceeded, PalaverError, RequestError
+
+SHOWN_AGAIN = 6
+"""How many of the last messages are shown when a conversation goes on."""
+LISTED = 10
+LOOKED_AT = 100
+"""How many of the last conversations --continue looks at."""
+HELP = """\
+/new [NAME]    begin a new conversation
+/model [NAME]  say which model answers and which there are, or change it
+/list          the last conversations
+/show          the last messages of this one
+/help          this
+/quit          leave; so do Ctrl-D, and Ctrl-C twice
+A line that begins with a space is never a command. Alt-Enter begins a new line. Ctrl-C stops a reply."""
+
+
+async def converse(config: Config, model: str | None, name: str | None, go_on: bool) -> int:
+    """Hold a conversation; the exit code. Raises PalaverError where it cannot begin."""
+    terminal = Terminal()
+
+    def renewed(link: Link) -> None:
+        by = "this one answers now" if link.palaver.own else f"the one at {link.palaver.address} answers now"
+        terminal.note(f"The palaver that answered has gone; {by}, with the model {link.palaver.model}.")
+
+    async with Link(config, renewed) as link:
+        session = Session(link, terminal, model)
+        await session.begin(name, go_on)
+        return await session.run(prompt())
+
+
+class Session:
+    """A person, a terminal and a conversation. `model` is what --model said."""
+
+    def __init__(self, link: Link, terminal: Terminal, model: str | None) -> None:
+        self._link = link
+        self._terminal = terminal
+        self._model = model
+        self._talk = Talk(link, model=model)
+        self._leaving = False
+        """Whether one more Ctrl-C leaves."""
+        self._commands = {
+            "/new": self._new,
+            "/model": self._change_model,
+            "/list": self._list,
+            "/show": self._show,
+            "/help": self._help,
+        }
+
+    async def begin(self, name: str | None, go_on: bool) -> None:
+        """Say with whom one talks, and what was said last. Raises PalaverError."""
+        if self._model:
+            await self._talk.check_model()
+        if go_on:
+            name = to_continue(await conversations(self._link.palaver, LOOKED_AT, include_tasks=True))
+            if name is None:
+                self._terminal.note("There is no conversation to go on with yet, so this is a new one.")
+        self._introduce()
+        if name is not None:
+            await self._open(name)
+
+    def _introduce(self) -> None:
+        if self._talk.model == POCKET:
+            self._terminal.note(BANNER)
+        else:
+            self._terminal.note(f"{self._talk.model} answers. /help says what there is to type.")
+        self._terminal.note()
+
+    async def run(self, prompt: Prompt) -> int:
+        """Until the person leaves; the exit code: 1 where lines were piped in and one of them failed."""
+        failed = False
+        while True:
+            try:
+                line = await prompt.line()
+            except KeyboardInterrupt:
+                if self._leaving:
+                    break
+                self._leaving = True
+                self._terminal.note("Ctrl-C again leaves, and so does Ctrl-D.")
+                continue
+            self._leaving = False
+            if line is None or line.strip() == "/quit":
+                break
+            if line.strip():
+                failed |= not await self._take(line)
+        self._part()
+        return int(failed and not self._terminal.is_terminal)
+
+    async def _take(self, line: str) -> bool:
+        """Answer a line or do what it says; whether that could be done."""
+        try:
+            if not line.startswith("/"):
+                await self._say(line.strip())
+                return True
+            command, _, rest = line.strip().partition(" ")
+            if command not in self._commands:
+                self._terminal.note(f"There is no {command}; /help says what there is.")
+                return False
+            await self._commands[command](rest.strip())
+        except PalaverError as error:
+            self._terminal.complain(error.message)
+            if isinstance(error, RequestError) and error.code == ContextLengthExceeded.default_code:
+                self._terminal.note(
+                    "Nothing is lost, but this conversation is full for this model: /new begins another."
+                )
+            return False
+        return True
+
+    async def _say(self, text: str) -> None:
+        if self._talk.name is None:
+            self._talk.name = await new_name(self._link)
+        view = ReplyView(self._terminal)
+        try:
+            said = await self._talk.say(text, view)
+        except PalaverError:
+            view.end()
+            if view.text:
+                self._terminal.note("It broke off here; what came is kept.")
+            raise
+        view.end()
+        if said.stopped:
+            self._leaving = True
+            self._terminal.note("Stopped; what came is kept. Ctrl-C again leaves.")
+        elif said.finish_reason == "length":
+            self._terminal.note("It ended here because it reached its limit of tokens.")
+        if self._terminal.is_terminal:
+            self._terminal.note()
+
+    def _part(self) -> None:
+        if self._terminal.is_terminal and self._talk.messages:
+            kept = (
+                f"Kept as {self._talk.name}; `palaver chat --continue` goes on."
+                if self._talk.is_kept
+                else "Not kept."
+            )
+            self._terminal.note(kept)
+
+    async def _open(self, name: str) -> None:
+        """Go on with a conversation, or begin it under this name."""
+        self._talk = self._talk.of(name)
+        await self._talk.load()
+        there = await unless_missing(self._link.asked(lambda palaver: palaver.conversation(name)))
+        if there is None:
+            self._terminal.note(f"{name} is a new conversation.")
+        else:
+            await self._show_last(there["id"])
+
+    async def _new(self, name: str) -> None:
+        self._talk = self._talk.of(None)
+        if name:
+            await self._open(name)
+        else:
+            self._terminal.note("A new conversation begins; the one before is kept.")
+
+    async def _change_model(self, name: str) -> None:
+        if name:
+            await self._link.asked(lambda palaver: palaver.model_named(name))
+            self._talk.choose(name)
+            self._introduce()
+            return
+        for line in columns(model_rows(await self._link.asked(lambda p: p.models()), self._talk.model)):
+            self._terminal.note(line)
+
+    async def _list(self, _: str) -> None:
+        found = await self._link.asked(lambda palaver: conversations(palaver, LISTED, include_tasks=False))
+        for line in columns(rows(found)):
+            self._terminal.note(line[: self._terminal.out.width])
+        self._terminal.note("/new NAME goes on with one of them." if found else "No conversations yet.")
+
+    async def _show(self, _: str) -> None:
+        if self._talk.messages and self._talk.name:
+            await self._show_last(self._talk.name)
+        else:
+            self._terminal.note("Nothing was said here yet.")
+
+    async def _show_last(self, ref: str) -> None:
+        conversation = await self._link.asked(lambda palaver: palaver.conversation(ref))
+        items = await self._link.asked(lambda palaver: last_items(palaver, ref, SHOWN_AGAIN))
+        earlier = conversation["messages"] - len(items)
+        self._terminal.note(
+            heading(conversation) + (f", after {earlier} earlier messages" if earlier else "")
+        )
+        for item in items:
+            self._terminal.note()
+            self._show_item(item)
+        self._terminal.note()
+
+    def _show_item(self, item: Mapping[str, Any]) -> None:
+        """A message of the past, looking as it did when it was said."""
+        if item["role"] == "user":
+            self._terminal.paragraph("> " + text_of(item))
+        elif item["role"] == "assistant":
+            self._terminal.paragraph(text_of(item))
+        else:
+            self._terminal.note(f"[{item['role']}] {text_of(item)}")
+        if item["status"] == "incomplete":
+            self._terminal.note("(cut off)")
+
+    async def _help(self, _: str) -> None:
+        self._terminal.note(HELP)

@@ -1,0 +1,47 @@
+"""Engines with the bundled model, in a folder for temporary files that is looked at afterwards."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from palaver.engines.llama import LlamaEngine, LlamaSettings
+from palaver.engines.pocket import POCKET
+
+
+class MakeEngine(Protocol):
+    def __call__(self, path: Path = POCKET, **settings: Any) -> LlamaEngine: ...
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary files go. Its path is short: that of a Unix socket has no room for a test's name."""
+    folder = Path(tempfile.mkdtemp())
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    left = [path.name for path in folder.iterdir()]
+    shutil.rmtree(folder)
+    assert left == []
+
+
+@pytest.fixture
+async def make_engine(temporary: Path) -> AsyncIterator[MakeEngine]:
+    """Makes engines that are closed afterwards, and leave nothing."""
+    made = []
+
+    def make(path: Path = POCKET, **settings: Any) -> LlamaEngine:
+        engine = LlamaEngine(LlamaSettings(path, "pocket", **settings))
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        await engine.close()
+
+
+@pytest.fixture
+def engine(make_engine: MakeEngine) -> LlamaEngine:
+    return make_engine()

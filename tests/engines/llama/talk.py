@@ -1,0 +1,93 @@
+"""How the tests talk with an engine, and look behind it."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from palaver.core.message import Message, Role
+from palaver.core.turn import ContentDelta, EngineEvent, Finish, Sampling, Usage
+from palaver.core.window import Window
+from palaver.engines.base import Options
+from palaver.engines.llama import LlamaEngine
+from palaver.engines.llama.process import Worker
+
+EXACT = Sampling(temperature=0.0, max_tokens=80)
+BABBLE = Sampling(temperature=20.0, top_k=0, top_p=1.0, min_p=0.0, seed=6)
+"""Nearly every token is as likely as any: on average 2,000 of them until one of them ends the reply."""
+
+PATIENCE = 60.0
+"""Seconds after which a test that waits for something has failed."""
+
+
+class Reply(msgspec.Struct):
+    text: str
+    finish: Finish
+
+    @property
+    def usage(self) -> Usage:
+        assert self.finish.usage is not None
+        return self.finish.usage
+
+
+def window(
+    *texts: str, owner: str = "ada", conversation: str | None = "c", first: Role = "user", turn: str = "t"
+) -> Window:
+    """A window in which user and assistant say these texts in turn."""
+    roles: tuple[Role, ...] = ("assistant", "user")
+    said = [Message(first, texts[0]), *(Message(roles[i % 2], text) for i, text in enumerate(texts[1:]))]
+    return Window(owner=owner, conversation=conversation, turn=turn, messages=tuple(said))
+
+
+def options(sampling: Sampling = EXACT) -> Options:
+    return Options(model="pocket", sampling=sampling)
+
+
+async def ask(engine: LlamaEngine, prompt: Window, sampling: Sampling = EXACT) -> Reply:
+    """One whole reply."""
+    events: list[EngineEvent] = []
+    async with aclosing(engine.generate(prompt, options(sampling))) as stream:
+        events = [event async for event in stream]
+    finish = events[-1]
+    assert isinstance(finish, Finish)
+    return Reply("".join(event.text for event in events if isinstance(event, ContentDelta)), finish)
+
+
+def worker_of(engine: LlamaEngine) -> Worker:
+    worker = engine._supervisor.running
+    assert worker is not None
+    return worker
+
+
+async def slots(engine: LlamaEngine) -> list[dict[str, Any]]:
+    """What the worker says of its slots."""
+    worker = worker_of(engine)
+    async with worker.session.get(worker.base + "/slots") as response:
+        assert response.status == 200
+        found: list[dict[str, Any]] = await response.json()
+    return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes, too
+            await asyncio.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this id that has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    if not Path("/proc/self/stat").exists():
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # a zombie has ended, only nobody has asked how

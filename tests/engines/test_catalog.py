@@ -1,0 +1,332 @@
+"""The catalog: what a name stands for, what is started when, and upstreams that come and go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from palaver.core.errors import ConfigError, EngineUnavailable, ModelNotFound
+from palaver.core.turn import Sampling
+from palaver.engines.base import Catalog, Options
+from palaver.engines.catalog import NAMES_TOLD, ModelCatalog, ModelSpec
+from palaver.engines.names import Names
+from palaver.engines.scripted import ScriptedEngine
+from palaver.engines.upstream import UpstreamEngine
+from tests.engines.contract import collect, text_of, window
+from tests.engines.fake_upstream import CONTEXT, FakeUpstream, fake_upstream
+
+
+def spec(name: str, **settings: object) -> ModelSpec:
+    return ModelSpec(name=name, engine=ScriptedEngine(context=100), **settings)  # type: ignore[arg-type]
+
+
+# Names
+
+
+def test_what_names_stand_for() -> None:
+    names = Names(
+        ["pocket", "hf:me/mine:q4"],
+        {"small": "pocket", "gpt-4o": "small", "big": "house/llama", "*": "small"},
+        ["house"],
+    )
+    assert {name: names.target(name) for name in ("pocket", "hf:me/mine:q4", "small", "gpt-4o", "big")} == {
+        "pocket": "pocket",
+        "hf:me/mine:q4": "hf:me/mine:q4",
+        "small": "pocket",
+        "gpt-4o": "pocket",
+        "big": "house/llama",
+    }
+    assert names.target("house/meta/llama") == "house/meta/llama"
+    assert [names.target(name) for name in ("anything", "else/where", "house", "house/", "*", "")] == [
+        "pocket"
+    ] * 6
+    assert names.aliases("pocket") == ("small", "gpt-4o")
+    assert names.aliases("house/llama") == ("big",)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../pocket", "Pocket", "hf:a/b", "house", "http://h/v1", ""])
+def test_what_is_no_name(name: str) -> None:
+    assert Names(["pocket"], {"small": "pocket"}, ["house"]).target(name) is None
+
+
+def test_a_configured_name_comes_before_an_upstream() -> None:
+    names = Names(["house/llama"], {}, ["house"])
+    assert names.target("house/llama") == "house/llama"
+    assert names.upstream("house/llama") is None
+    assert names.upstream("house/other") == "house"
+
+
+@pytest.mark.parametrize(
+    "aliases",
+    [
+        {"a": "a"},
+        {"a": "b", "b": "a"},
+        {"x": "a", "a": "b", "b": "c", "c": "a"},
+        {"*": "*"},
+        {"a": "*", "*": "a"},
+        {"a": "nothing"},
+        {"a": "elsewhere/llama"},
+        {"a": "house"},
+        {"pocket": "house/llama"},
+        {"house/llama": "pocket"},
+        {"": "pocket"},
+    ],
+)
+def test_aliases_that_stand_for_nothing(aliases: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Names(["pocket"], aliases, ["house"])
+    assert refused.value.setting == "alias"
+
+
+@pytest.mark.parametrize(
+    ("models", "upstreams", "setting"),
+    [(["a", "a"], [], "model"), ([""], [], "model"), (["*"], [], "model"), ([], ["h", "h"], "upstream")],
+)
+def test_names_that_are_taken(models: list[str], upstreams: list[str], setting: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Names(models, {}, upstreams)
+    assert refused.value.setting == setting
+
+
+# Models that run here
+
+
+async def test_a_model_is_found_under_its_name_and_its_aliases() -> None:
+    settings = spec("pocket", served_as="pocket.gguf", description="small", defaults=Sampling(max_tokens=80))
+    catalog: Catalog = ModelCatalog([settings], {"small": "pocket", "*": "small"})
+    for name in ("pocket", "small", "gpt-4o"):
+        model = await catalog.find(name)
+        assert (model.name, model.served_as, model.description) == ("pocket", "pocket.gguf", "small")
+        assert model.defaults == Sampling(max_tokens=80)
+        assert model.aliases == ("small",)
+        assert model.context_size == 100
+        assert model.engine is settings.engine
+    await catalog.close()
+
+
+async def test_models_are_listed_in_their_order() -> None:
+    catalog = ModelCatalog([spec("b"), spec("a")], {"z": "a", "*": "b"})
+    assert [(model.name, model.served_as, model.aliases) for model in await catalog.models()] == [
+        ("b", "b", ()),
+        ("a", "a", ("z",)),
+    ]
+
+
+async def test_an_unknown_model_is_told_which_there_are() -> None:
+    catalog = ModelCatalog([spec("pocket")], {"small": "pocket"})
+    with pytest.raises(ModelNotFound) as refused:
+        await catalog.find("gpt-4o")
+    assert refused.value.param == "model"
+    assert refused.value.code == "model_not_available"
+    assert refused.value.message == 'There is no model "gpt-4o". There are: pocket, small.'
+
+
+async def test_the_error_for_an_unknown_model_has_bounds() -> None:
+    catalog = ModelCatalog([spec(f"model-{i}") for i in range(NAMES_TOLD + 3)])
+    with pytest.raises(ModelNotFound) as refused:
+        await catalog.find("x" * 100_000)
+    assert f"model-{NAMES_TOLD - 1} and 3 more." in refused.value.message
+    assert len(refused.value.message) < 1000
+
+
+class Restarting(ScriptedEngine):
+    async def context_size(self, model: str) -> int | None:
+        raise EngineUnavailable("restarting")
+
+
+async def test_a_model_that_is_restarting_is_listed_all_the_same() -> None:
+    catalog = ModelCatalog([ModelSpec(name="pocket", engine=Restarting(), context_size=7)])
+    assert [(model.name, model.context_size) for model in await catalog.models()] == [("pocket", 7)]
+    with pytest.raises(EngineUnavailable, match="restarting"):
+        await catalog.find("pocket")
+
+
+class Starter:
+    """Counts its starts; each waits for `go`, and fails while `failing`."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.failing = False
+        self.begun = asyncio.Event()
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self) -> None:
+        self.starts += 1
+        self.begun.set()
+        await self.go.wait()
+        if self.failing:
+            raise EngineUnavailable("no memory")
+
+
+async def test_a_model_is_started_when_it_is_asked_for_and_once() -> None:
+    start = Starter()
+    catalog = ModelCatalog([spec("pocket", start=start, context_size=7), spec("other", start=Starter())])
+    assert [(model.name, model.context_size) for model in await catalog.models()] == [
+        ("pocket", 7),
+        ("other", None),
+    ]
+    assert start.starts == 0
+    await asyncio.gather(*(catalog.find("pocket") for _ in range(5)))
+    assert (await catalog.find("pocket")).context_size == 100
+    assert start.starts == 1
+    assert [model.context_size for model in await catalog.models()] == [100, None]
+
+
+async def test_a_start_that_failed_is_tried_again() -> None:
+    start = Starter()
+    start.failing = True
+    catalog = ModelCatalog([spec("pocket", start=start)])
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable, match="no memory"):
+            await catalog.find("pocket")
+    start.failing = False
+    await catalog.find("pocket")
+    assert start.starts == 3
+
+
+async def test_a_start_goes_on_when_whoever_asked_has_left() -> None:
+    start = Starter()
+    start.go.clear()
+    catalog = ModelCatalog([spec("pocket", start=start)])
+    asking = asyncio.create_task(catalog.find("pocket"))
+    await start.begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    start.go.set()
+    await catalog.find("pocket")
+    assert start.starts == 1
+
+
+async def test_closing_gives_up_a_start() -> None:
+    start = Starter()
+    start.go.clear()
+    catalog = ModelCatalog([spec("pocket", start=start)])
+    asking = asyncio.create_task(catalog.find("pocket"))
+    await start.begun.wait()
+    await catalog.close()
+    with pytest.raises(EngineUnavailable):
+        await asking
+
+
+class Closing(ScriptedEngine):
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.closed = 0
+        self.error = error
+
+    async def close(self) -> None:
+        self.closed += 1
+        if self.error is not None:
+            raise self.error
+
+
+async def test_every_engine_is_closed_once() -> None:
+    shared, bad, last = Closing(), Closing(OSError("busy")), Closing()
+    engines = {"a": shared, "b": shared, "c": bad, "d": last}
+    catalog = ModelCatalog([ModelSpec(name=name, engine=engine) for name, engine in engines.items()])
+    await catalog.close()
+    assert [engine.closed for engine in (shared, bad, last)] == [1, 1, 1]
+
+
+# Upstreams
+
+
+@pytest.fixture
+async def catalog(server: FakeUpstream) -> AsyncIterator[ModelCatalog]:
+    server.models = [{"id": "wordy", "context_length": CONTEXT}, {"id": "meta/llama"}, {"id": "qwen:latest"}]
+    here = [spec("pocket")]
+    aliases = {"big": "house/wordy", "*": "pocket"}
+    catalog = ModelCatalog(here, aliases, [UpstreamEngine("house", server.url)])
+    yield catalog
+    await catalog.close()
+
+
+async def test_an_upstreams_models(catalog: ModelCatalog) -> None:
+    assert [
+        (model.name, model.served_as, model.aliases, model.context_size) for model in await catalog.models()
+    ] == [
+        ("pocket", "pocket", (), 100),
+        ("house/wordy", "wordy", ("big",), CONTEXT),
+        ("house/meta/llama", "meta/llama", (), None),
+        ("house/qwen:latest", "qwen:latest", (), None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "served_as", "size"),
+    [
+        ("house/wordy", "house/wordy", "wordy", CONTEXT),
+        ("big", "house/wordy", "wordy", CONTEXT),
+        ("house/meta/llama", "house/meta/llama", "meta/llama", None),
+        ("house/qwen", "house/qwen", "qwen", None),
+        ("elsewhere/wordy", "pocket", "pocket", 100),
+    ],
+)
+async def test_a_model_of_an_upstream_is_found(
+    catalog: ModelCatalog, name: str, found: str, served_as: str, size: int | None
+) -> None:
+    model = await catalog.find(name)
+    assert (model.name, model.served_as, model.context_size) == (found, served_as, size)
+    assert text_of(await collect(model.engine, window("Hi"), Options(model=model.served_as)))
+
+
+async def test_a_model_that_the_upstream_does_not_list(catalog: ModelCatalog) -> None:
+    with pytest.raises(ModelNotFound) as refused:
+        await catalog.find("house/nothing")
+    assert refused.value.message == (
+        'There is no model "house/nothing". There are: house/wordy, house/meta/llama, house/qwen:latest.'
+    )
+
+
+async def test_a_model_that_the_upstream_has_only_now(
+    server: FakeUpstream, catalog: ModelCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palaver.engines.catalog.RECHECK_AGE", 0.0)
+    await catalog.find("house/wordy")
+    server.models = [{"id": "new"}]
+    assert (await catalog.find("house/new")).served_as == "new"
+
+
+async def test_the_list_is_not_asked_for_with_every_turn(server: FakeUpstream, catalog: ModelCatalog) -> None:
+    for _ in range(5):
+        await catalog.find("house/wordy")
+    assert server.asked.count("GET /v1/models") <= 2  # the list, and the context
+
+
+async def test_models_are_listed_as_they_are_now(server: FakeUpstream, catalog: ModelCatalog) -> None:
+    await catalog.models()
+    server.models = [{"id": "new"}]
+    assert [model.name for model in await catalog.models()] == ["pocket", "house/new"]
+
+
+async def test_an_upstream_without_a_list_says_itself_what_it_has(
+    server: FakeUpstream, catalog: ModelCatalog
+) -> None:
+    server.models = None
+    assert (await catalog.find("house/anything")).served_as == "anything"
+    assert [model.name for model in await catalog.models()] == ["pocket"]
+
+
+async def test_an_upstream_that_is_not_there() -> None:
+    async with fake_upstream() as gone:
+        url = gone.url
+    catalog = ModelCatalog([spec("pocket")], upstreams=[UpstreamEngine("house", url)])
+    assert [model.name for model in await catalog.models()] == ["pocket"]
+    with pytest.raises(EngineUnavailable):
+        await catalog.find("house/wordy")
+    with pytest.raises(ModelNotFound, match=r"There are: pocket\."):
+        await catalog.find("gpt-4o")
+    await catalog.close()
+
+
+async def test_an_upstream_that_says_nothing(server: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palaver.engines.catalog.LIST_SECONDS", 0.1)
+    server.behaviour = "slow"
+    async with fake_upstream() as other:
+        catalog = ModelCatalog(
+            [], upstreams=[UpstreamEngine("mute", server.url), UpstreamEngine("house", other.url)]
+        )
+        assert [model.name for model in await catalog.models()] == ["house/wordy"]
+        await catalog.close()
