@@ -1,4 +1,4 @@
-"""A model that never ends its reply by itself: pocket with its end token renamed, for tests and benchmarks that need time."""
+"""A model that never ends its reply by itself, for tests and benchmarks: pocket with its end token renamed."""
 
 from __future__ import annotations
 

@@ -103,7 +103,9 @@ def body_of(model: str, number: int, tokens: int) -> dict[str, Any]:
     }
 
 
-async def streams(target: aiohttp.ClientSession, url: str, bodies: list[dict[str, Any]]) -> tuple[float, float]:
+async def streams(
+    target: aiohttp.ClientSession, url: str, bodies: list[dict[str, Any]]
+) -> tuple[float, float]:
     """Pieces a second over all streams, and the mean time to the first of each, in seconds."""
     begun = time.perf_counter()
     seen = await asyncio.gather(*(stream(target, url, body) for body in bodies))
@@ -112,7 +114,9 @@ async def streams(target: aiohttp.ClientSession, url: str, bodies: list[dict[str
 
 
 @contextlib.asynccontextmanager
-async def sessions(told: dict[str, Any]) -> AsyncIterator[tuple[aiohttp.ClientSession, aiohttp.ClientSession]]:
+async def sessions(
+    told: dict[str, Any],
+) -> AsyncIterator[tuple[aiohttp.ClientSession, aiohttp.ClientSession]]:
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as through,
         aiohttp.ClientSession(
@@ -124,7 +128,9 @@ async def sessions(told: dict[str, Any]) -> AsyncIterator[tuple[aiohttp.ClientSe
 
 async def compare_streams(model: str, name: str, tokens: int, rounds: int) -> None:
     print(f"\nThrough palaver over the same worker driven directly: {name}, {tokens} tokens a stream")
-    print("streams   tokens/s palaver   directly   ratio    TTFT ms palaver   directly   ratio   CPU µs a token")
+    print(
+        "streams   tokens/s palaver   directly   ratio    TTFT ms palaver   directly   ratio   CPU µs a token"
+    )
     with server(model=model, slots=max(STREAMS), context=1024) as run:
         async with sessions(run.told) as (through, direct):
             for count in STREAMS:
@@ -198,7 +204,9 @@ async def measure_history(session: aiohttp.ClientSession, url: str, length: int,
             answer = await response.read()
         taken.append(time.perf_counter() - begun)
         assert response.status == 200, answer
-        messages.append({"role": "assistant", "content": json.loads(answer)["choices"][0]["message"]["content"]})
+        messages.append(
+            {"role": "assistant", "content": json.loads(answer)["choices"][0]["message"]["content"]}
+        )
     return statistics.median(taken[3:]) * 1000
 
 
@@ -218,7 +226,9 @@ def commit_time() -> float:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, help="a GGUF file; by default pocket, made to talk without end")
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=ROUNDS)

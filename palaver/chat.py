@@ -101,7 +101,9 @@ class Chat:
         if self._closed:
             raise EngineUnavailable("palaver is shutting down.")
         if len(self._running) + len(self._admitting) >= self.settings.max_open_turns:
-            raise TooManyRequests(f"This server answers at most {self.settings.max_open_turns} turns at a time.")
+            raise TooManyRequests(
+                f"This server answers at most {self.settings.max_open_turns} turns at a time."
+            )
         stored = self._is_stored(request)
         model = await self.catalog.find(request.model)
         admitting = asyncio.create_task(self._admit(request, model, stored))

@@ -44,13 +44,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data_dir: Annotated[str, Meta(description="The folder for all that palaver keeps.")] = ""
     model: Annotated[
         str,
-        Meta(description="What answers: `pocket`, a path to a GGUF file, `UPSTREAM/model` or `scripted[:FILE]`."),
+        Meta(
+            description="What answers: `pocket`, a path to a GGUF file, `UPSTREAM/model` or `scripted[:FILE]`."
+        ),
     ] = "pocket"
     alias: Annotated[
-        dict[str, str], Meta(description="Other names for models, as NAME=MODEL; `*=MODEL` catches all names.")
+        dict[str, str],
+        Meta(description="Other names for models, as NAME=MODEL; `*=MODEL` catches all names."),
     ] = {}
     upstream: Annotated[
-        dict[str, str], Meta(description="OpenAI-compatible servers, as NAME=URL; their models are `NAME/model`.")
+        dict[str, str],
+        Meta(description="OpenAI-compatible servers, as NAME=URL; their models are `NAME/model`."),
     ] = {}
     upstream_key: Annotated[dict[str, str], Meta(description="API keys of upstreams, as NAME=KEY.")] = {}
     api_key: Annotated[
@@ -61,20 +65,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         list[str], Meta(description="Names besides loopback's that a Host header may have.")
     ] = []
     cors_origin: Annotated[
-        list[str], Meta(description="Origins of web pages that may call this server, such as https://app.example.")
+        list[str],
+        Meta(description="Origins of web pages that may call this server, such as https://app.example."),
     ] = []
     record: Annotated[
         Literal["all", "asked", "none"],
-        Meta(description="Which turns are stored: all, those that ask for it (`store`, `conversation`), none."),
+        Meta(
+            description="Which turns are stored: all, those that ask for it (`store`, `conversation`), none."
+        ),
     ] = "all"
     context: Annotated[
-        int, Meta(ge=0, description="The context of a GGUF model per slot, in tokens; 0 takes the model's own.")
+        int,
+        Meta(ge=0, description="The context of a GGUF model per slot, in tokens; 0 takes the model's own."),
     ] = 0
     slots: Annotated[Count, Meta(description="How many replies a GGUF model works on at a time.")] = 2
     threads: Annotated[int, Meta(ge=0, description="Threads that a GGUF model uses; 0 takes all cores.")] = 0
     grace: Annotated[
         Seconds,
-        Meta(description="How long a turn whose reader left keeps its place against waiting turns, in seconds."),
+        Meta(
+            description="How long a turn whose reader left keeps its place against waiting turns, in seconds."
+        ),
     ] = 60.0
     readerless_turns: Annotated[
         Count, Meta(description="How many turns of one owner may go on without a reader.")
@@ -95,7 +105,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def folder(self) -> Path:
         """The data directory; by default the platform's own for this user."""
-        return Path(self.data_dir).expanduser() if self.data_dir else Path(platformdirs.user_data_dir("palaver", False))
+        return (
+            Path(self.data_dir).expanduser()
+            if self.data_dir
+            else Path(platformdirs.user_data_dir("palaver", False))
+        )
 
     @property
     def store_path(self) -> Path:
@@ -121,7 +135,10 @@ def load(
     for source, settings in (
         _from_file(file, environment),
         _from_environment(environment),
-        ("the command line", {name: value for name, value in flags.items() if value not in (None, [], {}, "")}),
+        (
+            "the command line",
+            {name: value for name, value in flags.items() if value not in (None, [], {}, "")},
+        ),
     ):
         for name, value in settings.items():
             values[name] = _converted(name, value, source)

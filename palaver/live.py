@@ -86,14 +86,14 @@ class LiveReply:
             self.outcome = outcome
             self._wake()
 
-    async def accepted(self, timeout: float | None = None) -> bool:
+    async def accepted(self, seconds: float | None = None) -> bool:
         """Wait until the engine has taken the request, text has come, or the turn has ended.
 
-        False if `timeout` seconds passed first (None: no limit). Raises the turn's error if it ended in one
+        False if so many `seconds` passed first (None: no limit). Raises the turn's error if it ended in one
         before any text.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 while not (self._accepted or self.events or self.outcome):
                     await self._changed()
         if self.outcome and self.outcome.error and not self.events:

@@ -152,7 +152,11 @@ class RunningTurn:
         raise EngineError("The model ended without saying so.")
 
     def _check_alone(self) -> None:
-        if self._alone_limit is not None and self.live.readers == 0 and len(self.live.events) >= self._alone_limit:
+        if (
+            self._alone_limit is not None
+            and self.live.readers == 0
+            and len(self.live.events) >= self._alone_limit
+        ):
             self.stop(TurnState.INCOMPLETE, f"Nobody read it, so it ended at {self._alone_limit} tokens.")
 
     async def _fit(self) -> Sampling:
@@ -163,7 +167,7 @@ class RunningTurn:
         if size is None or self._at_most() + wanted <= size:
             return sampling
         count = await engine.count(self.window, model)
-        if count is None or count + wanted <= size and count < size:
+        if count is None or (count + wanted <= size and count < size):
             return sampling
         if count >= size:
             raise ContextLengthExceeded(prompt_tokens=count, context_size=size)
@@ -192,7 +196,9 @@ class RunningTurn:
                 self.stop(TurnState.INCOMPLETE, "The turn was taken over by another process.")
                 return
             except StoreError as error:
-                log.warning("a batch of a reply could not be kept", turn=self.window.turn, error=error.message)
+                log.warning(
+                    "a batch of a reply could not be kept", turn=self.window.turn, error=error.message
+                )
                 continue
             self._logged += len(deltas)
             batch += 1

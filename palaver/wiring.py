@@ -115,7 +115,9 @@ def _listener(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigError(f"host: {host} is no address of this machine ({error.strerror})", setting="host") from error
+        raise ConfigError(
+            f"host: {host} is no address of this machine ({error.strerror})", setting="host"
+        ) from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
@@ -126,7 +128,9 @@ def _listener(host: str, port: int) -> socket.socket:
             raise ConfigError(
                 f"port: {port} on {host} is taken by another program; choose one with --port", setting="port"
             ) from error
-        raise ConfigError(f"host: cannot listen on {host}:{port} ({error.strerror})", setting="host") from error
+        raise ConfigError(
+            f"host: cannot listen on {host}:{port} ({error.strerror})", setting="host"
+        ) from error
     return listener
 
 
@@ -186,7 +190,9 @@ def _chat_settings(config: Config) -> ChatSettings:
 
 def _catalog(config: Config) -> tuple[ModelCatalog, str]:
     """The models that may be named, the default first. Raises ConfigError."""
-    upstreams = [UpstreamEngine(name, url, config.upstream_key.get(name)) for name, url in config.upstream.items()]
+    upstreams = [
+        UpstreamEngine(name, url, config.upstream_key.get(name)) for name, url in config.upstream.items()
+    ]
     own = _own_model(config)
     default = own[0].name if own else config.model
     return ModelCatalog(models=[*own, _pocket(config)], aliases=config.alias, upstreams=upstreams), default
@@ -199,7 +205,11 @@ def _own_model(config: Config) -> list[ModelSpec]:
     if name == "scripted" or name.startswith("scripted:"):
         script = name.partition(":")[2]
         engine: Engine = ScriptedEngine(Path(script).expanduser() if script else None)
-        return [ModelSpec(name="scripted", served_as="scripted", engine=engine, description="Answers without a model.")]
+        return [
+            ModelSpec(
+                name="scripted", served_as="scripted", engine=engine, description="Answers without a model."
+            )
+        ]
     path = Path(name).expanduser()
     if path.suffix == ".gguf" or path.exists():
         return [_gguf(config, path)]
@@ -219,7 +229,11 @@ def _pocket(config: Config) -> ModelSpec:
     settings = _llama_settings(config, POCKET, "pocket")
     engine = LlamaEngine(msgspec.structs.replace(settings, context=None, threads=1))
     return ModelSpec(
-        name="pocket", served_as="pocket", engine=engine, description=POCKET_DESCRIPTION, defaults=POCKET_DEFAULTS
+        name="pocket",
+        served_as="pocket",
+        engine=engine,
+        description=POCKET_DESCRIPTION,
+        defaults=POCKET_DEFAULTS,
     )
 
 

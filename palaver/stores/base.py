@@ -140,8 +140,8 @@ class Store(Protocol):
         """Write the reply, the head, usage and state, in one durable transaction; the log goes.
 
         The head moves to the reply only if it still is the turn's question. A turn that failed without text
-        gives its head back to the message before its question, unless another turn still answers that. Raises LeaseLost if the turn has ended or is
-        another's.
+        gives its head back to the message before its question, unless another turn still answers that.
+        Raises LeaseLost if the turn has ended or is another's.
         """
 
     async def recover(self, lease: str) -> list[str]:
@@ -169,7 +169,13 @@ class Store(Protocol):
         """One conversation, by id or by name (among those of `end_user`). Raises ConversationNotFound."""
 
     async def items(
-        self, owner: str, conversation: str, *, after: str | None = None, limit: int = 20, order: Order = "desc"
+        self,
+        owner: str,
+        conversation: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        order: Order = "desc",
     ) -> list[Item]:
         """Messages on the head's path of a conversation (an id), after the one whose id is `after`.
 

@@ -43,7 +43,8 @@ class Ownership:
             owner = read_note(store)
             where = f"; it answers at {owner.address} (process {owner.pid})" if owner else ""
             raise StoreOwned(
-                f"The store {store} is in use by another palaver{where}.", address=owner.address if owner else None
+                f"The store {store} is in use by another palaver{where}.",
+                address=owner.address if owner else None,
             ) from None
         note = _note_of(store)
         note.unlink(missing_ok=True)

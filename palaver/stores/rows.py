@@ -112,4 +112,6 @@ def turn_of(row: Row, reply: Item | None) -> TurnRecord:
 def _usage_of(row: Row) -> Usage | None:
     if row["prompt_tokens"] is None:
         return None
-    return Usage(row["prompt_tokens"], row["completion_tokens"], row["cached_tokens"], row["reasoning_tokens"])
+    return Usage(
+        row["prompt_tokens"], row["completion_tokens"], row["cached_tokens"], row["reasoning_tokens"]
+    )

@@ -75,7 +75,13 @@ class SqlStore:
         return await self._database.read(lambda s: conversation_of(_find(s, owner, ref, end_user)))
 
     async def items(
-        self, owner: str, conversation: str, *, after: str | None = None, limit: int = 20, order: Order = "desc"
+        self,
+        owner: str,
+        conversation: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        order: Order = "desc",
     ) -> list[Item]:
         def work(session: Session) -> list[Item]:
             found = _find(session, owner, conversation, None)

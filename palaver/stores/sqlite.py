@@ -183,7 +183,11 @@ class SqliteDatabase:
         """The version of the file, 0 where it is new. Writes nothing: the file may be another program's."""
         application, version, tables = (
             connection.execute(question).fetchone()[0]
-            for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+            for question in (
+                "PRAGMA application_id",
+                "PRAGMA user_version",
+                "SELECT count(*) FROM sqlite_master",
+            )
         )
         if application != APPLICATION_ID and (tables or version or application):
             raise StoreCorrupt(f"{self._path} is a database of another program.")
@@ -291,4 +295,6 @@ def _mapped_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"The store's folder cannot be used: {error.strerror} ({error.filename})") from error
+        raise StoreUnavailable(
+            f"The store's folder cannot be used: {error.strerror} ({error.filename})"
+        ) from error

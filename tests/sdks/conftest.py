@@ -21,7 +21,17 @@ READY = "palaver is ready at "
 def serving(folder: Path, *options: str, **settings: str) -> Iterator[str]:
     """Run `palaver serve` on a free port with its data in `folder`; its base URL."""
     log = (folder / "serve.log").open("wb")
-    command = [sys.executable, "-m", "palaver", "serve", "--port", "0", "--data-dir", str(folder / "data"), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "palaver",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        str(folder / "data"),
+        *options,
+    ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(**settings), cwd=folder
     )

@@ -11,16 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from bench.babble import make_babbler
 from tests.conftest import environment
 from tests.sdks.conftest import READY
-from bench.babble import make_babbler
 
 QUESTION = {"role": "user", "content": "What are some fun things to do in New York?"}
 PATIENCE = 30.0
@@ -34,23 +34,26 @@ def babbler(tmp_path: Path) -> Path:
 @contextmanager
 def server(folder: Path, model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "palaver", "serve", "--port", "0", "--data-dir", str(folder / "data")]
-    process = subprocess.Popen(
-        [*command, "--model", str(model), *options],
-        stdout=subprocess.PIPE,
-        stderr=(folder / "serve.log").open("ab"),
-        text=True,
-        env=environment(),
-        cwd=folder,
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line.startswith(READY), (folder / "serve.log").read_text()
-        yield process, line.removeprefix(READY).strip()
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+    log = folder / "serve.log"
+    with (
+        log.open("ab") as errors,
+        subprocess.Popen(
+            [*command, "--model", str(model), *options],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment(),
+            cwd=folder,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line.startswith(READY), log.read_text()
+            yield process, line.removeprefix(READY).strip()
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def worker_of(server_pid: int) -> int:
@@ -69,7 +72,8 @@ def alive(pid: int) -> bool:
 
 def turns(folder: Path) -> list[dict[str, Any]]:
     """Every turn in the store, read beside its owner."""
-    with sqlite3.connect(f"file:{folder / 'data' / 'palaver.db'}?mode=ro", uri=True) as db:
+    file = f"file:{folder / 'data' / 'palaver.db'}?mode=ro"
+    with closing(sqlite3.connect(file, uri=True)) as db:
         db.row_factory = sqlite3.Row
         rows = db.execute(
             "SELECT t.*, m.body FROM turns t LEFT JOIN messages m ON m.seq = t.reply ORDER BY t.seq"
@@ -77,17 +81,19 @@ def turns(folder: Path) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def wait_for_end(folder: Path, count: int) -> list[dict[str, Any]]:
+async def wait_for_end(folder: Path, count: int) -> list[dict[str, Any]]:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         found = turns(folder)
         if len(found) == count and all(t["ended_at"] for t in found):
             return found
-        time.sleep(0.05)
+        await asyncio.sleep(0.05)
     raise AssertionError(turns(folder))
 
 
-async def begin(session: aiohttp.ClientSession, address: str, pieces: int = 5) -> tuple[aiohttp.ClientResponse, str]:
+async def begin(
+    session: aiohttp.ClientSession, address: str, pieces: int = 5
+) -> tuple[aiohttp.ClientResponse, str]:
     """Start a long streamed reply and read a few pieces of it."""
     body = {"model": "babble", "messages": [QUESTION], "stream": True, "max_tokens": 1900, "temperature": 0}
     response = await session.post(address + "/v1/chat/completions", json=body)
@@ -115,7 +121,7 @@ async def test_a_closed_socket_does_not_end_the_reply(tmp_path: Path, babbler: P
         async with aiohttp.ClientSession() as session:
             response, _ = await begin(session, address)
             response.close()
-        (turn,) = wait_for_end(tmp_path, 1)
+        (turn,) = await wait_for_end(tmp_path, 1)
     assert turn["state"] == "completed"
     assert turn["finish_reason"] == "length"
     assert turn["completion_tokens"] == 1900
@@ -137,7 +143,7 @@ async def test_after_its_grace_a_reply_nobody_reads_makes_room(tmp_path: Path, b
             os.kill(worker, signal.SIGCONT)
             answer = await other
             assert answer.status == 200, await answer.text()
-        first, second = wait_for_end(tmp_path, 2)
+        first, second = await wait_for_end(tmp_path, 2)
     assert first["state"] == "incomplete"
     assert json.loads(first["body"])["content"].startswith(heard)
     assert second["state"] == "completed"
@@ -151,7 +157,7 @@ async def test_a_killed_worker_costs_one_reply(tmp_path: Path, babbler: Path) ->
             rest = (await response.content.read()).decode()
             assert '"error"' in rest, rest[-500:]
             assert "[DONE]" not in rest
-            (turn,) = wait_for_end(tmp_path, 1)
+            (turn,) = await wait_for_end(tmp_path, 1)
             assert turn["state"] == "incomplete"
             assert json.loads(turn["body"])["content"].startswith(heard)
             again = await session.post(
@@ -159,7 +165,8 @@ async def test_a_killed_worker_costs_one_reply(tmp_path: Path, babbler: Path) ->
             )
             assert again.status == 200, await again.text()
             again = await session.post(
-                address + "/v1/chat/completions", json={"model": "babble", "messages": [QUESTION], "max_tokens": 9}
+                address + "/v1/chat/completions",
+                json={"model": "babble", "messages": [QUESTION], "max_tokens": 9},
             )
             assert again.status == 200, await again.text()
             assert (await again.json())["usage"]["completion_tokens"] == 9
@@ -170,22 +177,21 @@ async def test_a_killed_server_keeps_the_question_and_the_text(tmp_path: Path, b
         async with aiohttp.ClientSession() as session:
             response, heard = await begin(session, address)
             worker = worker_of(process.pid)
-            # Freeze the model, so that what is heard is more than a batch ago: then it must have been kept.
+            # Freeze the model, and wait for more batches than it takes: what was heard must have been kept.
             os.kill(worker, signal.SIGSTOP)
-            heard += await read(response, 0)
-            time.sleep(1.0)
+            await asyncio.sleep(1.0)
             process.kill()
             process.wait(10)
             response.close()
     deadline = time.monotonic() + PATIENCE
     while alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        await asyncio.sleep(0.05)
     assert not alive(worker)
     (turn,) = turns(tmp_path)
     assert turn["state"] == "running"
 
     with server(tmp_path, babbler) as (_, address):
-        (turn,) = wait_for_end(tmp_path, 1)
+        (turn,) = await wait_for_end(tmp_path, 1)
         assert turn["state"] == "incomplete"
         kept = json.loads(turn["body"])["content"]
         assert kept.startswith(heard)

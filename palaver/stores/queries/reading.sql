@@ -34,9 +34,6 @@ WHERE o.name = :owner AND c.seq = coalesce(
            SELECT u.seq FROM end_users u JOIN owners v ON v.seq = u.owner
            WHERE v.name = :owner AND u.name = :end_user) END))
 
--- name: message_by_id
-SELECT m.seq, m.parent FROM messages m WHERE m.id = :id AND m.conversation = :conversation
-
 -- name: items_up_from
 -- One page of a path, nearest first.
 WITH RECURSIVE path (seq, parent, n) AS (

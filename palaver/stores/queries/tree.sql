@@ -29,9 +29,6 @@ WHERE seq = :seq AND head IS :question AND NOT EXISTS (
     SELECT 1 FROM turns WHERE state IN ('queued', 'running') AND question = :question AND seq <> :turn
 )
 
--- name: touch_conversation
-UPDATE conversations SET updated_at = :now WHERE seq = :seq
-
 -- name: add_message
 INSERT INTO messages (id, conversation, parent, depth, role, body, key, tail, turn, created_at)
 VALUES (:id, :conversation, :parent, :depth, :role, :body, :key, :tail, :turn, :now)
