@@ -27,6 +27,9 @@ from palaver.stores.base import Admission, Store
 
 log = structlog.get_logger(__name__)
 
+LOOK_AGAIN = 1.0
+"""Seconds between looks whether anybody waits for the place of a turn that nobody reads."""
+
 OnLeave = Literal["finish", "grace"]
 Record = Literal["all", "asked", "none"]
 
@@ -52,7 +55,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request to answer a history, from whichever door.
 
     `conversation` is an id or a name, or None to find it by content. `truncate_reply` lowers `max_tokens`
-    where prompt and reply together do not fit the context, instead of refusing. `extra` holds parameters that
+    where prompt and reply together do not fit the context, instead of refusing. `reasoning` of False wants an
+    answer without thinking. `extra` holds parameters that
     palaver does not know.
     """
 
@@ -67,6 +71,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] | None = None
     source: str | None = None
     truncate_reply: bool = False
+    reasoning: Literal[False] | None = None
     on_leave: OnLeave = "grace"
     extra: dict[str, Any] = {}
 
@@ -98,18 +103,26 @@ class Chat:
         Raises ModelNotFound, ConversationNotFound, InvalidRequest, TooManyRequests, EngineUnavailable and
         StoreError; errors of the reply itself are the live reply's.
         """
+        self._check_open()
+        stored = self._is_stored(request)
+        model = await self.catalog.find(request.model)
+        self._check_open()  # again: others came, or we were closed, while the model was looked up
+        admitting = asyncio.create_task(self._admit(request, model, stored))
+        self._admitting.add(admitting)
+        admitting.add_done_callback(self._admitting.discard)
+        try:
+            return await asyncio.shield(admitting)
+        except asyncio.CancelledError:
+            admitting.add_done_callback(self._nobody_came)
+            raise
+
+    def _check_open(self) -> None:
         if self._closed:
             raise EngineUnavailable("palaver is shutting down.")
         if len(self._running) + len(self._admitting) >= self.settings.max_open_turns:
             raise TooManyRequests(
                 f"This server answers at most {self.settings.max_open_turns} turns at a time."
             )
-        stored = self._is_stored(request)
-        model = await self.catalog.find(request.model)
-        admitting = asyncio.create_task(self._admit(request, model, stored))
-        self._admitting.add(admitting)
-        admitting.add_done_callback(self._admitting.discard)
-        return await asyncio.shield(admitting)
 
     def _is_stored(self, request: ChatRequest) -> bool:
         record = self.settings.record
@@ -132,6 +145,7 @@ class Chat:
             sampling=sampling,
             lower_max_tokens=request.truncate_reply or request.sampling.max_tokens is None,
             limited=request.sampling.max_tokens is not None,
+            reasoning=request.reasoning,
             extra=request.extra,
             on_leave=request.on_leave,
             store=self.store if stored else None,
@@ -186,9 +200,18 @@ class Chat:
         running.stop(TurnState.CANCELLED)
         await running.live.ended()
 
+    def _nobody_came(self, admitting: asyncio.Task[LiveReply]) -> None:
+        """A caller left before its turn was admitted: the same as leaving right after."""
+        if not admitting.cancelled() and admitting.exception() is None:
+            turn = self._running.get(admitting.result().turn)
+            if turn is not None and turn.live.readers == 0:
+                self._reader_left(turn)
+
     def _reader_left(self, turn: RunningTurn) -> None:
+        turn.left = True
+        owner = turn.window.owner
         alone = [
-            t for t in self._running.values() if t.window.owner == turn.window.owner and t.live.readers == 0
+            t for t in self._running.values() if t.left and t.live.readers == 0 and t.window.owner == owner
         ]
         for oldest in alone[: max(0, len(alone) - self.settings.readerless_turns)]:
             oldest.stop(TurnState.INCOMPLETE, "Too many replies of this owner ran without a reader.")
@@ -204,12 +227,13 @@ class Chat:
         if turn.model.engine.waiting or turn.store is None:
             turn.stop(TurnState.INCOMPLETE, "Its reader left, and another turn was waiting.")
         else:
-            turn.after(1.0, self._grace_is_over)
+            turn.after(LOOK_AGAIN, self._grace_is_over)
 
     async def close(self, patience: float = 0.0) -> None:
         """Take no more turns, give the running ones `patience` seconds, then end them as incomplete.
 
-        Returns when all of them are stored, and closes the catalog; the store stays open.
+        Returns when all of them are stored, where the store still works, and closes the catalog; the store stays
+        open.
         """
         self._closed = True
         if self._admitting:
@@ -219,6 +243,7 @@ class Chat:
             await asyncio.wait([t.task for t in turns], timeout=patience)
         for turn in turns:
             turn.stop(TurnState.INCOMPLETE, "palaver was shut down.")
+            turn.hurry()
         if turns:
             await asyncio.wait([t.task for t in turns])
         await self.catalog.close()

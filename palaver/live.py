@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 import msgspec
 
@@ -52,7 +52,7 @@ class LiveReply:
         self.readers = 0
         self._on_left = on_left
         self._accepted = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     @property
     def content(self) -> str:
@@ -100,7 +100,7 @@ class LiveReply:
             raise self.outcome.error
         return self._accepted or bool(self.events) or self.outcome is not None
 
-    async def follow(self, start: int = 0) -> AsyncIterator[list[LiveEvent]]:
+    async def follow(self, start: int = 0) -> AsyncGenerator[list[LiveEvent], None]:
         """The events from number `start` on, as many at a time as there are, until the turn has ended."""
         while True:
             if start < len(self.events):
@@ -131,15 +131,14 @@ class LiveReply:
 
     async def _changed(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.add(waiter)
         try:
             await waiter
         finally:
-            with contextlib.suppress(ValueError):  # woken waiters are off the list already
-                self._waiters.remove(waiter)
+            self._waiters.discard(waiter)
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 import structlog
@@ -18,7 +19,16 @@ from palaver.core.errors import (
     RequestError,
     StoreError,
 )
-from palaver.core.turn import Accepted, Delta, Finish, Sampling, TurnState
+from palaver.core.turn import (
+    Accepted,
+    ContentDelta,
+    Delta,
+    Finish,
+    ReasoningDelta,
+    Sampling,
+    ToolCalls,
+    TurnState,
+)
 from palaver.core.window import Window
 from palaver.engines.base import Model, Options
 from palaver.live import LiveReply, Outcome
@@ -29,7 +39,8 @@ log = structlog.get_logger(__name__)
 TEMPLATE_TOKENS = 512
 """What a template may add to a prompt, in tokens; for the estimate that spares a count. An engine that gets too
 long a prompt all the same refuses it with its own count."""
-FINISH_RETRIES = (0.5, 1, 2, 5, 10, 30)
+FINISH_RETRIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between attempts to store the end of a turn; the last of them again and again."""
 
 
 class RunningTurn:
@@ -43,6 +54,7 @@ class RunningTurn:
         sampling: Sampling,
         lower_max_tokens: bool,
         limited: bool,
+        reasoning: Literal[False] | None,
         extra: dict[str, Any],
         on_leave: Literal["finish", "grace"],
         store: Store | None,
@@ -66,6 +78,7 @@ class RunningTurn:
         self.task: asyncio.Task[None]
         self._sampling = sampling
         self._lower_max_tokens = lower_max_tokens
+        self._reasoning = reasoning
         self._extra = extra
         self._lease = lease
         self._clock = clock
@@ -76,6 +89,9 @@ class RunningTurn:
         self._first_token_at: int | None = None
         self._logged = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._last_try = asyncio.Event()
+        self.left = False
+        """Whether a reader has left it, or its caller before there was one."""
 
     def start(self, on_end: Callable[[], object]) -> None:
         """Begin; `on_end` is called when the turn has ended and been stored."""
@@ -99,17 +115,24 @@ class RunningTurn:
         """End it once it has so many deltas (about one a token) and nobody reads."""
         self._alone_limit = deltas
 
+    def hurry(self) -> None:
+        """palaver shuts down: try once more to store the end, and leave the rest to recovery."""
+        self._last_try.set()
+
     async def _run(self) -> None:
         logging = asyncio.create_task(self._log()) if self.store else None
         outcome = await self._generate()
-        if self._timer is not None:
-            self._timer.cancel()
         if logging is not None:
             logging.cancel()
             await asyncio.gather(logging, return_exceptions=True)
-        if self.store is not None:
-            await self._finish(self.store, outcome)
-        self.live.end(outcome)
+        try:
+            if self.store is not None:
+                await self._finish(self.store, outcome)
+            self.live.end(outcome)
+        finally:
+            # Only now: readers may leave until the very end, and each who does sets it anew.
+            if self._timer is not None:
+                self._timer.cancel()
 
     async def _generate(self) -> Outcome:
         """Run the engine to the end of the reply, whatever ends it."""
@@ -120,6 +143,9 @@ class RunningTurn:
             finish = await self._generating
             return Outcome(state=TurnState.COMPLETED, finish_reason=finish.reason, usage=finish.usage)
         except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if self._stopped is None and not (this and this.cancelling()):
+                return self._failed(EngineError("The model gave up on the reply."))
             state, reason = self._stopped or (TurnState.INCOMPLETE, "palaver was shut down.")
             error = EngineError(reason) if reason else None
             return Outcome(state=state, finish_reason=None if reason else "stop", error=error)
@@ -136,7 +162,9 @@ class RunningTurn:
 
     async def _drive(self) -> Finish:
         sampling = await self._fit()
-        options = Options(model=self.model.served_as, sampling=sampling, extra=self._extra)
+        options = Options(
+            model=self.model.served_as, sampling=sampling, reasoning=self._reasoning, extra=self._extra
+        )
         async with contextlib.aclosing(self.model.engine.generate(self.window, options)) as events:
             async for event in events:
                 match event:
@@ -144,11 +172,17 @@ class RunningTurn:
                         self.live.accept()
                     case Finish():
                         return event
-                    case _:
+                    case ContentDelta() | ReasoningDelta() | ToolCalls():
                         if self._first_token_at is None:
                             self._first_token_at = int(self._clock() * 1000)
                         self.live.publish(event)
                         self._check_alone()
+                        if self._stopped:
+                            await asyncio.sleep(
+                                0
+                            )  # here the cancellation strikes, not only where the engine waits
+                    case _:
+                        assert_never(event)
         raise EngineError("The model ended without saying so.")
 
     def _check_alone(self) -> None:
@@ -204,9 +238,9 @@ class RunningTurn:
             batch += 1
 
     async def _finish(self, store: Store, outcome: Outcome) -> None:
-        """Store the end. Where the store fails, readers hear that at once, and it is tried on."""
+        """Store the end. Where the store fails, readers hear that at once, and it is tried until it works."""
         ending = self._ending(outcome)
-        for wait in (*FINISH_RETRIES, None):
+        for wait in itertools.chain(FINISH_RETRIES, itertools.repeat(FINISH_RETRIES[-1])):
             try:
                 await store.finish(ending)
                 return
@@ -216,8 +250,16 @@ class RunningTurn:
             except StoreError as error:
                 log.error("the end of a turn could not be stored", turn=self.window.turn, error=error.message)
                 self.live.end(Outcome(state=outcome.state, error=error))
-            if wait is not None:
-                await asyncio.sleep(wait)
+            except Exception:
+                # Whatever a store did wrong, readers must hear an end; recovery closes the turn at the next start.
+                log.exception("a store failed in an unforeseen way", turn=self.window.turn)
+                self.live.end(Outcome(state=outcome.state, error=StoreError()))
+                return
+            if self._last_try.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._last_try.wait()
 
     def _ending(self, outcome: Outcome) -> Ending:
         error = outcome.error

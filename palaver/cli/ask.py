@@ -43,7 +43,8 @@ def ask(
     """Ask one question and print the reply as it comes. Ctrl-C stops it; what was said is kept."""
     from palaver.cli.link import run
 
-    piped = "" if sys.stdin.isatty() else sys.stdin.read()
+    no_input = sys.stdin is None or sys.stdin.isatty()
+    piped = "" if no_input else sys.stdin.buffer.read().decode("utf-8", "replace")
     question = "\n\n".join(part for part in (text, piped) if part.strip())
     if not question:
         raise typer.BadParameter("There is nothing to ask.", param_hint="TEXT")

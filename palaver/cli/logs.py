@@ -48,4 +48,9 @@ def _form(config: Config) -> list[Any]:
     clean = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if config.log_format == "json":
         return [clean, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [clean, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+    # The default shows the values of variables where rich is installed: keys, and what people wrote.
+    plain = structlog.dev.plain_traceback
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain
+    )
+    return [clean, console]

@@ -27,7 +27,7 @@ class Prompt(Protocol):
 
 def prompt() -> Prompt:
     """A prompt with editing where a person sits at a terminal, else the lines of standard input."""
-    return Typed() if sys.stdin.isatty() and sys.stdout.isatty() else Piped()
+    return Typed() if sys.stdin and sys.stdin.isatty() and sys.stdout.isatty() else Piped()
 
 
 class Typed:
@@ -58,7 +58,9 @@ class Piped:
     def __init__(self) -> None:
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._read, args=(sys.stdin.fileno(),), daemon=True).start()
+        threading.Thread(
+            target=self._read, args=(sys.stdin.fileno() if sys.stdin else -1,), daemon=True
+        ).start()
 
     async def line(self) -> str | None:
         return await self._lines.get()

@@ -190,8 +190,10 @@ class Talk:
                 raise
             view.end()  # before anything else is said
             await self.link.renew()
-            if view.text or self.model != model:
+            if view.text:
                 raise
+            if self.model != model:
+                raise EngineUnavailable(f"{model} is gone. Say it again, and {self.model} answers.") from None
             return await answer(self.link.palaver, messages, view, **options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -17,12 +17,14 @@ SAMPLING = frozenset(Sampling.__struct_fields__)
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is generated.
 
-    `model` is the engine's own name of the model. `extra` holds parameters of the request that palaver does
+    `model` is the engine's own name of the model. `reasoning` is False where the model shall answer without
+    thinking first, None where that is left to the model. `extra` holds parameters of the request that palaver does
     not know, for engines whose capabilities hold ``extra``; others never get any.
     """
 
     model: str
     sampling: Sampling = Sampling()
+    reasoning: Literal[False] | None = None
     extra: dict[str, Any] = {}
 
 

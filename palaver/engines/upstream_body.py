@@ -31,6 +31,8 @@ def chat_body(messages: Sequence[Message], options: Options, without: frozenset[
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if options.reasoning is False:
+        body["reasoning"] = {"enabled": False}
     if "stream_options" in without:
         del body["stream_options"]
     return _encode(body)

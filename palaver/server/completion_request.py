@@ -20,7 +20,7 @@ from palaver.core.message import Message, Role, TextPart
 from palaver.core.turn import Sampling
 from palaver.engines.base import Model
 from palaver.server.body import decode
-from palaver.server.parameters import check_sampling, unknown_parameters
+from palaver.server.parameters import NO_THINKING, check_sampling, unknown_parameters
 from palaver.server.settings import ServerSettings
 
 DOOR = "chat.completions"
@@ -139,10 +139,11 @@ _typed = msgspec.json.Decoder(CompletionRequest)
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A decoded body, with the parameters palaver does not know."""
+    """A decoded body, with the parameters palaver does not know. `thinking` is False where it asks for none."""
 
     body: CompletionRequest
     unknown: dict[str, object]
+    thinking: Literal[False] | None = None
 
 
 def read_request(body: bytes, settings: ServerSettings) -> Asked:
@@ -150,7 +151,9 @@ def read_request(body: bytes, settings: ServerSettings) -> Asked:
     fields = decode(body, _fields)
     request = decode(body, _typed, CHOICES)
     _check_messages(request.messages, settings.max_messages)
-    return Asked(request, unknown_parameters(fields, KNOWN, settings.max_depth))
+    unknown = unknown_parameters(fields, KNOWN, settings.max_depth)
+    switched_off = "reasoning" in fields and msgspec.json.decode(fields["reasoning"]) == NO_THINKING
+    return Asked(request, unknown, False if switched_off else None)
 
 
 def _check_messages(messages: Sequence[Message], most: int) -> None:
@@ -182,6 +185,7 @@ def chat_request(asked: Asked, headers: Headers, owner: str, model: Model) -> Ch
         store=body.store,
         metadata=body.metadata,
         source=headers.get("user-agent", "")[:NAME_LENGTH] or None,
+        reasoning=asked.thinking,
         truncate_reply=body.context_length_exceeded_behavior == "truncate",
         on_leave=_on_leave(headers),
         extra=asked.unknown if "extra" in capabilities else {},

@@ -102,10 +102,8 @@ class Completions:
         owner, turn = exchange_of(request).owner, _turn_of(request)
         live = self._chat.live(owner, turn)
         await self._chat.cancel(owner, turn)
-        if live is not None:
-            state = (await live.ended()).state
-        else:
-            state = (await self._chat.store.turn(owner, turn)).state
+        outcome = live.outcome if live else None  # all there is of a turn that is not stored
+        state = outcome.state if outcome else (await self._chat.store.turn(owner, turn)).state
         return json_response(CompletionStatus(id=ids.as_chat_completion(turn), status=state))
 
 

@@ -22,7 +22,11 @@ SERVER = "server_error"
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
-    """What went wrong. `param` names the field at fault as a path into the body."""
+    """What went wrong. `param` names the field at fault as a path into the body, such as ``messages[2].role``.
+
+    `type` is ``invalid_request_error`` where the request cannot be served as it is (4xx), ``rate_limit_error``
+    for 429 and ``server_error`` for 5xx. `code` says exactly what happened; it is null where `param` says it all.
+    """
 
     message: str
     type: str

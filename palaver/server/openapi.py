@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,6 +24,9 @@ def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(
         sorted(types | {ErrorBody}, key=lambda kind: kind.__name__), ref_template=SCHEMAS + "{name}"
     )
+    for schema in schemas.values():
+        if "description" in schema:  # a docstring, which is indented and has code in two backticks
+            schema["description"] = inspect.cleandoc(schema["description"]).replace("``", "`")
     paths: dict[str, Any] = {}
     for operation in operations:
         paths.setdefault(shown_path(operation), {})[operation.method.lower()] = _operation(operation, schemas)

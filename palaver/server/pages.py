@@ -73,7 +73,7 @@ def _documentation(document: dict[str, Any]) -> Iterator[str]:
     yield "<h2>Types</h2>"
     for name, schema in document["components"]["schemas"].items():
         yield f'<h3 id="{escape(name)}">{escape(name)}</h3>'
-        yield f"<p>{_prose(schema.get('description', ''))}</p>"
+        yield from (f"<p>{_prose(text)}</p>" for text in schema.get("description", "").split("\n\n") if text)
         yield from _fields(schema)
 
 
@@ -94,6 +94,7 @@ def _operation(operation: dict[str, Any]) -> Iterator[str]:
 
 def _fields(schema: dict[str, Any]) -> Iterator[str]:
     if "properties" not in schema:
+        yield f"<p>{_type(schema)}</p>"
         return
     yield "<table>"
     required = schema.get("required", [])
@@ -111,6 +112,7 @@ BOUNDS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
+    "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "maxItems": "at most {}",
     "maxProperties": "at most {}",

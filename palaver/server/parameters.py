@@ -27,6 +27,9 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 }
 """Accepted with any value, and why it makes no difference."""
 
+NO_THINKING = {"enabled": False}
+"""The one setting of `reasoning` that is honoured: an answer without thinking first."""
+
 ONLY: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
     "chat_template_kwargs": ({},),
@@ -39,7 +42,7 @@ ONLY: Mapping[str, tuple[Any, ...]] = {
     "moderation": (),
     "n": (1,),
     "prediction": (),
-    "reasoning": ({},),
+    "reasoning": ({}, NO_THINKING),
     "reasoning_effort": (),
     "response_format": ({"type": "text"},),
     "safety_model": (),

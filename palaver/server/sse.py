@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -62,9 +62,10 @@ class EventStream(Response):
         if not accepted:
             await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
         try:
-            async with contextlib.aclosing(self._pieces()) as pieces:
-                async for piece in pieces:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async with _kept_alive(send, self._silence) as told, contextlib.aclosing(self._live.follow()) as pieces:
+                async for news in pieces:
+                    told()
+                    await send({"type": "http.response.body", "body": self._encoder.events(news), "more_body": True})
             last = self._encoder.end(await self._live.ended())
         except Exception as error:
             # The status has gone out, so that only an event can still tell.
@@ -72,22 +73,33 @@ class EventStream(Response):
             last = error_event(error)
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
-        """What is to be sent, until the reply has ended: all events that are there as one piece."""
-        done = 0
-        following = self._live.follow(done)
+
+@contextlib.asynccontextmanager
+async def _kept_alive(send: Send, silence: float) -> AsyncGenerator[Callable[[], None], None]:
+    """Send a comment whenever `silence` seconds pass in which nothing was told (call what this gives).
+
+    One task looks on from the side: a timer for each piece would cost more than the piece.
+    """
+    loop = asyncio.get_running_loop()
+    last = loop.time()
+
+    def told() -> None:
+        nonlocal last
+        last = loop.time()
+
+    async def watch() -> None:
         while True:
-            try:
-                async with asyncio.timeout(self._silence):
-                    news = await anext(following, None)
-            except TimeoutError:
-                yield KEEP_ALIVE
-                following = self._live.follow(done)  # the one that was waited for is closed
-                continue
-            if news is None:
-                return
-            done += len(news)
-            yield self._encoder.events(news)
+            await asyncio.sleep(last + silence - loop.time())
+            if loop.time() - last >= silence:
+                await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+                told()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield told
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -1,8 +1,10 @@
 """The engine on llama.cpp: the contract `palaver.engines.base.Engine`, out of the parts of this folder.
 
-generate    a place (`places`) and the worker (`supervisor`), then:
-  _reply    one request to the worker (`asking`), its stream decoded, its failures told apart
-  _leave    where the reader left in mid-reply: the place is free when the worker's slot is
+    generate    takes a place (`places`) and the worker (`supervisor`), and sends it a `Completion` (`asking`)
+      _reply    its stream decoded, its failures told apart
+      _leave    where the reader left in mid-reply: the place is free when the worker's slot is
+
+Starting the worker is nobody's duty: whoever needs one that does not run waits until it does.
 """
 
 from __future__ import annotations
@@ -75,6 +77,8 @@ class LlamaEngine:
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         fields = sampling_fields(options.sampling)
         fields["messages"] = chat_messages(window.messages, self._escape)
+        if options.reasoning is False:
+            fields["chat_template_kwargs"] = {"enable_thinking": False}
         place = await self._places.take(window)
         request: Completion | None = None  # while the worker may be at work on it
         try:

@@ -72,7 +72,6 @@ class Worker:
         Raises EngineUnavailable.
         """
         folder = _private_folder()
-        process = None
         try:
             # PR_SET_PDEATHSIG is tied to the thread that starts the child: the event loop's, which lives as
             # long as the child is watched.
@@ -84,13 +83,12 @@ class Worker:
                 env=_environment(),
                 start_new_session=True,  # signals of the terminal are for palaver alone
             )
-            self = cls(settings, process, folder)
-        except OSError as error:
+        except BaseException as error:
             _remove(folder)
-            raise EngineUnavailable(f"The model worker could not be started: {error}") from error
-        except BaseException:
-            _remove(folder)
+            if isinstance(error, OSError):
+                raise EngineUnavailable(f"The model worker could not be started: {error}") from error
             raise
+        self = cls(settings, process, folder)
         try:
             await self._set_up(slot_context)
         except BaseException:
@@ -187,7 +185,8 @@ class Worker:
         try:
             return msgspec.json.decode(line, type=_Ready)
         except msgspec.DecodeError:
-            await self._process.wait()
+            await self.how_it_ended()
+            self._kill()
             await self._log
             log.error("the model worker did not start", said=list(self._lines))
             raise EngineUnavailable(f"The model could not be loaded: {self._complaint()}") from None

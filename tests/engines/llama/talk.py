@@ -74,7 +74,7 @@ async def slots(engine: LlamaEngine) -> list[dict[str, Any]]:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes, too
+        while not condition():
             await asyncio.sleep(0.01)
 
 

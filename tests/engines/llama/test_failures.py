@@ -125,6 +125,26 @@ async def test_a_reply_left_on_a_worker_that_hangs_does_not_keep_its_place(make_
     assert (await ask(engine, QUESTION)).text.endswith("Paris.")
 
 
+@unix
+async def test_a_reply_left_before_the_worker_has_it_keeps_its_place(make_engine: MakeEngine) -> None:
+    engine = make_engine(slots=1)
+    await engine.start()
+    kill(engine, signal.SIGSTOP)
+    left = asyncio.create_task(ask(engine, window("What is the capital of Peru?", owner="bob")))
+    await asyncio.sleep(0.05)
+    left.cancel()
+    await asyncio.wait([left])
+    # The worker will still find that request in its socket. Until it has, nobody else may have the slot: they
+    # would meet there, and what is reused afterwards would be the other's.
+    next_ = asyncio.create_task(ask(engine, QUESTION))
+    await asyncio.sleep(0.05)
+    assert engine.waiting == 1
+    kill(engine, signal.SIGCONT)
+    assert (await next_).usage.cached_tokens == 0
+    follow_up = window("What is the capital of France?", (await next_).text, "And of Peru?")
+    assert ((await ask(engine, follow_up)).usage.cached_tokens or 0) > 16
+
+
 async def test_many_who_ask_at_once_share_one_start(
     engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,69 @@
+"""Many who ask, leave and are cut off, all at once: everything is given back in the end."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections import Counter
+
+import msgspec
+import pytest
+
+from palaver.core.errors import EngineBroke, EngineUnavailable
+from palaver.engines.llama import LlamaEngine
+from tests.engines.llama.conftest import MakeEngine
+from tests.engines.llama.talk import BABBLE, EXACT, ask, options, slots, until, window, worker_of
+
+LONG = msgspec.structs.replace(BABBLE, max_tokens=150)
+REQUESTS = 60
+KILLS = (20, 40)
+"""The worker is killed when so many requests were sent."""
+
+
+async def one(engine: LlamaEngine, dice: random.Random, number: int) -> str:
+    """Ask something and perhaps leave after some events; how it ended."""
+    text = "hi " * dice.choice([1, 1, 50, 300]) + "What is the capital of France?"
+    prompt = window(
+        text, conversation=str(dice.randrange(8)), owner=dice.choice(["ada", "bob"]), turn=str(number)
+    )
+    leave_after = dice.choice([1, 2, 5, 30, 10_000])
+    events = engine.generate(prompt, options(dice.choice([EXACT, LONG])))
+    seen = 0
+    try:
+        async for _ in events:
+            seen += 1
+            if seen == leave_after:
+                return "left"
+        return "finished"
+    except (EngineUnavailable, EngineBroke):
+        return "cut off"
+    finally:
+        await events.aclose()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+async def test_nothing_is_lost_in_a_storm(make_engine: MakeEngine) -> None:
+    dice = random.Random(1)
+    engine = make_engine(slots=3, batch=64)
+    tasks: list[asyncio.Task[str]] = []
+    for number in range(REQUESTS):
+        tasks.append(asyncio.create_task(one(engine, dice, number)))
+        if dice.random() < 0.3:
+            await asyncio.sleep(dice.random() / 20)
+        if dice.random() < 0.2:
+            dice.choice(tasks).cancel()
+        if number in KILLS:
+            await until(lambda: engine.worker_pid)
+            worker_of(engine)._process.send_signal(signal.SIGKILL)
+    ends = Counter(await asyncio.gather(*(ended(task) for task in tasks)))
+    assert min(ends["finished"], ends["left"], ends["cancelled"]) > 2
+    assert sum(ends.values()) == REQUESTS
+    await until(lambda: len(engine._places._free) == 3)
+    assert engine.waiting == 0
+    assert (await ask(engine, window("What is the capital of France?"))).text.endswith("Paris.")
+    assert [slot["is_processing"] for slot in await slots(engine)] == [False] * 3
+
+
+async def ended(task: asyncio.Task[str]) -> str:
+    await asyncio.wait([task])
+    return "cancelled" if task.cancelled() else task.result()

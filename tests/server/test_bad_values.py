@@ -1,0 +1,167 @@
+"""Values of a request that are no good, one by one: the status, the field, and a sentence that helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import Door
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OK = {"role": "user", "content": "Hello"}
+
+
+def body_with(**changes: Any) -> dict[str, Any]:
+    return {"model": "scripted", "messages": [OK], **changes}
+
+
+BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
+    # the body, the field, words of the message
+    ({"model": "scripted"}, "messages", "Input required: `messages` is missing."),
+    ({"messages": [OK]}, "model", "Input required: `model` is missing."),
+    (body_with(model=""), "model", "must be a string of length >= 1"),
+    (body_with(model=5), "model", "must be a string, not an integer"),
+    (body_with(model=None), "model", "must be a string, not null"),
+    (body_with(messages=[]), "messages", "Input required: `messages` is empty."),
+    (body_with(messages="Hello"), "messages", "must be an array, not a string"),
+    (body_with(messages=None), "messages", "must be an array, not null"),
+    (body_with(messages=["Hello"]), "messages[0]", "must be an object, not a string"),
+    (body_with(messages=[OK, {"content": "x"}]), "messages[1].role", "Input required"),
+    (
+        body_with(messages=[OK, {"role": "wizard", "content": "x"}]),
+        "messages[1].role",
+        "must be one of system, developer, user, assistant, tool, function; not 'wizard'",
+    ),
+    (body_with(messages=[{"role": 5}]), "messages[0].role", "must be a string, not an integer"),
+    (body_with(messages=[{"role": "user"}]), "messages[0].content", "is missing"),
+    (body_with(messages=[{"role": "system", "content": None}]), "messages[0].content", "is missing"),
+    (
+        body_with(messages=[{"role": "user", "content": 5}]),
+        "messages[0].content",
+        "must be a string or an array or null, not an integer",
+    ),
+    (
+        body_with(messages=[{"role": "user", "content": [{"type": "smell", "text": "x"}]}]),
+        "messages[0].content[0].type",
+        "must be one of text, refusal, image_url",
+    ),
+    (
+        body_with(messages=[{"role": "user", "content": [{"text": "x"}]}]),
+        "messages[0].content[0].type",
+        "missing",
+    ),
+    (
+        body_with(messages=[{"role": "user", "content": [{"type": "text"}]}]),
+        "messages[0].content[0].text",
+        "miss",
+    ),
+    (body_with(messages=[{**OK, "name": 5}]), "messages[0].name", "must be a string or null"),
+    (body_with(messages=[{**OK, "name": ["x"]}]), "messages[0].name", "must be a string or null"),
+    (body_with(messages=[{**OK, "reasoning": 1}]), "messages[0].reasoning", "must be a string or null"),
+    (
+        body_with(messages=[{"role": "assistant", "tool_calls": [{"type": "x", "function": {"name": "f"}}]}]),
+        "messages[0].tool_calls[0].type",
+        "must be one of function",
+    ),
+    (
+        body_with(messages=[{"role": "assistant", "tool_calls": [{"id": "1"}]}]),
+        "messages[0].tool_calls[0].function",
+        "missing",
+    ),
+    (body_with(stream="true"), "stream", "must be true or false or null, not a string"),
+    (body_with(stream=1), "stream", "must be true or false or null"),
+    (body_with(max_tokens=0), "max_tokens", "must be an integer >= 1"),
+    (body_with(max_tokens=-5), "max_tokens", "must be an integer >= 1"),
+    (body_with(max_tokens=2**31), "max_tokens", "must be an integer <= 2147483647"),
+    (body_with(max_tokens=10**30), "max_tokens", "must be an integer <= 2147483647"),
+    (body_with(max_tokens=1.5), "max_tokens", "must be an integer or null, not a number"),
+    (body_with(max_tokens="7"), "max_tokens", "must be an integer or null, not a string"),
+    (body_with(max_completion_tokens=0), "max_completion_tokens", "must be an integer >= 1"),
+    (body_with(max_tokens=1, max_completion_tokens=2), "max_completion_tokens", "differ"),
+    (body_with(temperature=2.1), "temperature", "must be a number <= 2.0"),
+    (body_with(temperature=-0.1), "temperature", "must be a number >= 0.0"),
+    (body_with(temperature="hot"), "temperature", "must be a number or null, not a string"),
+    (body_with(top_p=0), "top_p", "must be a number > 0.0"),
+    (body_with(top_p=1.01), "top_p", "must be a number <= 1.0"),
+    (body_with(top_k=-2), "top_k", "must be an integer >= -1"),
+    (body_with(min_p=1.5), "min_p", "must be a number <= 1.0"),
+    (body_with(repetition_penalty=0), "repetition_penalty", "must be a number > 0.0"),
+    (body_with(presence_penalty=2.5), "presence_penalty", "must be a number <= 2.0"),
+    (body_with(frequency_penalty=-2.5), "frequency_penalty", "must be a number >= -2.0"),
+    (body_with(seed="x"), "seed", "must be an integer or null"),
+    (body_with(seed=2**63), "seed", "must be an integer <="),
+    (body_with(stop=5), "stop", "must be a string or an array or null"),
+    (body_with(stop=""), "stop", "of length >= 1"),
+    (body_with(stop=["x", ""]), "stop[1]", "of length >= 1"),
+    (body_with(stop=["x"] * 17), "stop", "an array of length <= 16"),
+    (body_with(stop=[1]), "stop[0]", "must be a string, not an integer"),
+    (
+        body_with(context_length_exceeded_behavior="cut"),
+        "context_length_exceeded_behavior",
+        "must be one of error, truncate; not 'cut'",
+    ),
+    (body_with(store="yes"), "store", "must be true or false or null"),
+    (body_with(metadata={"a": 5}), "metadata", "must be a string, not an integer"),
+    (body_with(metadata={"a": "x" * 513}), "metadata", "of length <= 512"),
+    (body_with(metadata={"a" * 65: "x"}), "metadata", "A key of `metadata` must be a string of length <= 64"),
+    (body_with(metadata={str(i): "" for i in range(17)}), "metadata", "an object of length <= 16"),
+    (body_with(metadata=[]), "metadata", "must be an object or null"),
+    (body_with(conversation=5), "conversation", "must be a string or an object or null"),
+    (body_with(conversation=""), "conversation", "of length >= 1"),
+    (body_with(conversation={}), "conversation.id", "missing"),
+    (body_with(conversation="x" * 513), "conversation", "of length <= 512"),
+    (body_with(user=5), "user", "must be a string or null"),
+    (body_with(user="x" * 513), "user", "of length <= 512"),
+]
+
+
+@pytest.mark.parametrize(("body", "param", "words"), BAD_VALUES)
+async def test_a_bad_value(shared_door: Door, body: dict[str, Any], param: str, words: str) -> None:
+    response, answer = await shared_door.post("/v1/chat/completions", body)
+    assert response.status == 400, answer
+    assert answer["id"] == response.headers["x-request-id"]
+    error = answer["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, None)
+    assert words in error["message"]
+
+
+RAW = b'{"model": "scripted", "messages": [{"role": "user", "content": "%s"}]%s}'
+
+BAD_JSON = [
+    (b"", "ends too early"),
+    (b"{", "ends too early"),
+    (b"nonsense", "at byte"),
+    (RAW % (b"x", b",}"), "at byte"),
+    (RAW % (b"x", b"") + b" {}", "trailing characters at byte"),
+    (RAW % (b"x", b', "temperature": NaN'), "at byte"),
+    (RAW % (b"x", b', "temperature": Infinity'), "at byte"),
+    (RAW % (b"lone \\ud800 surrogate", b""), "at byte"),
+    (RAW % (b"lone \\udc00 surrogate", b""), "surrogate pair at byte 75"),
+    (RAW % (b"lone \\ud800\\u0041 surrogate", b""), "surrogate pair at byte"),
+    (RAW % (b"tail \xff", b""), "not valid UTF-8 at byte 69"),
+    (RAW % (b"encoded surrogate \xed\xa0\x80", b""), "not valid UTF-8 at byte"),
+    (RAW % (b"raw control \x00", b""), "at byte"),
+    (b"\xef\xbb\xbf" + RAW % (b"x", b""), "at byte 0"),
+    (b"[]", "The body must be an object, not an array."),
+    (b'"text"', "The body must be an object, not a string."),
+    (b"null", "The body must be an object, not null."),
+]
+
+
+@pytest.mark.parametrize(("data", "words"), BAD_JSON)
+async def test_a_body_that_is_no_json_object(shared_door: Door, data: bytes, words: str) -> None:
+    response, answer = await shared_door.post("/v1/chat/completions", data=data)
+    assert response.status == 400, answer
+    assert answer["error"]["type"] == "invalid_request_error"
+    assert answer["error"]["param"] is None
+    assert words in answer["error"]["message"]
+
+
+async def test_nothing_bad_leaves_a_trace(shared_door: Door) -> None:
+    for body, _, _ in BAD_VALUES[:20]:
+        await shared_door.post("/v1/chat/completions", body)
+    _, found = await shared_door.get("/v1/conversations?include_tasks=true")
+    assert found["data"] == []

@@ -1,0 +1,281 @@
+"""What holds for every request: addresses, errors, the description of the API, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from palaver.chat import ChatSettings
+from palaver.core import errors
+from palaver.core.turn import Accepted, ContentDelta, Finish
+from palaver.server.app import ServerSettings
+from palaver.server.errors import TABLE, error_response, is_foreseen
+from palaver.server.parameters import ONLY, WITHOUT_EFFECT
+from tests.server.conftest import Door, opened, until
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1", "/v1/v1", "/v1/v1/v1", "//v1", "/v1//", "//"])
+@pytest.mark.parametrize("suffix", ["", "/", "//"])
+async def test_every_form_of_an_address(door: Door, prefix: str, suffix: str) -> None:
+    body = {"model": "scripted", "messages": [{"role": "user", "content": "x"}]}
+    response, answer = await door.post(f"{prefix}/chat/completions{suffix}", body)
+    assert response.status == 200, answer
+    response, _ = await door.get(f"{prefix}/models{suffix}")
+    assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/nothing", "/v2/models", "/chat", "/v1/chat/completions/a/b/c", "/favicon.ico"]
+)
+async def test_an_address_that_is_none(door: Door, path: str) -> None:
+    response, body = await door.get(path)
+    assert response.status == 404
+    assert body["error"]["code"] == "not_found"
+    assert body["error"]["type"] == "invalid_request_error"
+    assert path in body["error"]["message"]
+    assert body["id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/v1/chat/completions", "POST"),
+        ("PUT", "/v1/models", "GET"),
+        ("POST", "/health", "GET"),
+        ("OPTIONS", "/v1/models", "GET"),
+    ],
+)
+async def test_a_method_that_is_none(door: Door, method: str, path: str, allowed: str) -> None:
+    async with door.http.request(method, door.address + path) as response:
+        body = await response.json()
+    assert response.status == 405
+    assert body["error"]["code"] == "method_not_allowed"
+    assert allowed in response.headers["allow"]
+    assert method in body["error"]["message"]
+
+
+async def test_head_is_get_without_the_body(door: Door) -> None:
+    async with door.http.head(door.address + "/health") as response:
+        assert response.status == 200
+        assert await response.read() == b""
+
+
+async def test_health(door: Door) -> None:
+    response, body = await door.get("/health")
+    assert (response.status, body) == (200, {"status": "ok", "version": "1.2.3"})
+
+
+def all_errors() -> list[type[errors.PalaverError]]:
+    found, todo = [], [errors.PalaverError]
+    while todo:
+        kind = todo.pop()
+        found.append(kind)
+        todo += kind.__subclasses__()
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+STATUSES = {
+    "BodyTooLarge": 413,
+    "ConfigError": 500,
+    "ContextLengthExceeded": 400,
+    "ConversationNotFound": 404,
+    "EngineBroke": 500,
+    "EngineError": 500,
+    "EngineRefused": 400,
+    "EngineTimeout": 504,
+    "EngineUnavailable": 503,
+    "Forbidden": 403,
+    "InvalidRequest": 400,
+    "LeaseLost": 503,
+    "ModelNotFound": 404,
+    "NotAuthenticated": 401,
+    "NotFound": 404,
+    "PalaverError": 500,
+    "RequestError": 400,
+    "StoreCorrupt": 500,
+    "StoreError": 500,
+    "StoreFull": 507,
+    "StoreOwned": 503,
+    "StoreTooNew": 500,
+    "StoreUnavailable": 503,
+    "TooManyRequests": 429,
+    "TurnNotFound": 404,
+    "TurnRunning": 409,
+    "UnsupportedParameter": 400,
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind.__module__ == "palaver.core.errors"])
+def test_every_error_has_a_status(kind: type[errors.PalaverError]) -> None:
+    error = kind(prompt_tokens=2, context_size=1) if kind is errors.ContextLengthExceeded else kind()
+    response = error_response(error, "req_1")
+    assert response.status_code == STATUSES[kind.__name__]
+    assert is_foreseen(error)
+    assert ("retry-after" in response.headers) is (response.status_code in (409, 429, 503))
+    assert ("x-ratelimit-reset" in response.headers) is (response.status_code == 429)
+
+
+def test_a_refusal_keeps_the_status_it_came_with() -> None:
+    for status in (400, 404, 422, 502):
+        response = error_response(errors.EngineRefused("No.", status=status), "req_1")
+        assert response.status_code == status
+    response = error_response(errors.EngineRefused("Slow down.", status=429), "req_1")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+
+
+def test_what_nobody_foresaw_is_told_to_nobody() -> None:
+    response = error_response(KeyError("secret"), "req_1")
+    assert response.status_code == 500
+    assert b"secret" not in bytes(response.body)
+    assert not is_foreseen(KeyError())
+    assert KeyError not in TABLE
+
+
+async def test_too_many_turns(tmp_path: Path) -> None:
+    async with opened(tmp_path, chat_settings=ChatSettings(max_open_turns=1)) as door:
+        door.hand.put(Accepted(), ContentDelta("x"))
+        first = asyncio.create_task(door.ask(model="test/hand"))
+        await door.hand.began.wait()
+        response, body = await door.ask()
+        assert response.status == 429
+        assert (body["error"]["type"], body["error"]["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+        assert response.headers["retry-after"] == response.headers["x-ratelimit-reset"] == "1"
+        door.hand.put(Finish("stop"))
+        assert (await first)[0].status == 200
+
+
+async def test_a_request_that_breaks_is_one_request(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: object, *args: object, **more: object) -> None:
+        raise ZeroDivisionError("private detail")
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(type(door.chat.store), "conversations", broken)
+        response, body = await door.get("/v1/conversations")
+    assert response.status == 500
+    assert body["error"]["code"] == "internal_error"
+    assert "private detail" not in str(body)
+    assert [entry["log_level"] for entry in logs if entry.get("exc_info")] == ["error"]
+    response, _ = await door.get("/v1/conversations")
+    assert response.status == 200
+
+
+async def test_the_log_has_no_keys_and_no_words(tmp_path: Path) -> None:
+    settings = ServerSettings(api_keys=("the-api-key",))
+    async with opened(tmp_path, settings) as door:
+        with capture_logs() as logs:
+            body = {"model": "scripted", "messages": [{"role": "user", "content": "private words"}]}
+            response, _ = await door.post(
+                "/v1/chat/completions", body, {"authorization": "Bearer the-api-key"}
+            )
+            await door.post("/v1/chat/completions", body, {"authorization": "Bearer the-wrong-key"})
+            await door.get("/v1/conversations?user=ada", {"authorization": "Bearer the-api-key"})
+    done = [entry for entry in logs if entry["event"] == "request"]
+    assert [(entry["method"], entry["path"], entry["status"]) for entry in done] == [
+        ("POST", "/v1/chat/completions", 200),
+        ("POST", "/v1/chat/completions", 401),
+        ("GET", "/v1/conversations", 200),
+    ]
+    assert done[0]["turn"] == response.headers["palaver-turn"]
+    assert done[0]["request"] == response.headers["x-request-id"]
+    assert done[0]["ms"] >= 0
+    for word in ("the-api-key", "the-wrong-key", "private", "Reply"):
+        assert word not in str(logs)
+
+
+async def test_a_client_that_left_is_in_the_log_as_such(door: Door) -> None:
+    with capture_logs() as logs:
+        asking = asyncio.create_task(door.ask(model="test/hand"))
+        await door.hand.began.wait()
+        asking.cancel()
+        await until(lambda: [entry for entry in logs if entry["event"] == "request"])
+    assert logs[-1]["status"] == 499
+    assert logs[-1]["turn"].startswith("chatcmpl-")
+
+
+def refs(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["$ref"]} if "$ref" in value else set()
+        return own.union(*map(refs, value.values()))
+    return set().union(*map(refs, value)) if isinstance(value, list) else set()
+
+
+async def test_the_description_is_whole(door: Door) -> None:
+    response, document = await door.get("/openapi.json")
+    assert response.headers["content-type"] == "application/json"
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["version"] == "1.2.3"
+    assert {(method, path) for path, methods in document["paths"].items() for method in methods} == {
+        ("post", "/v1/chat/completions"),
+        ("get", "/v1/chat/completions/{id}"),
+        ("post", "/v1/chat/completions/{id}/cancel"),
+        ("get", "/v1/models"),
+        ("get", "/v1/models/{id}"),
+        ("get", "/v1/conversations"),
+        ("get", "/v1/conversations/{conversation}"),
+        ("get", "/v1/conversations/{conversation}/items"),
+        ("get", "/health"),
+        ("get", "/"),
+        ("get", "/docs"),
+        ("get", "/openapi.json"),
+    }
+    schemas = document["components"]["schemas"]
+    assert {ref.rpartition("/")[2] for ref in refs(document)} <= set(schemas)
+    request = schemas["CompletionRequest"]
+    assert request["required"] == ["model", "messages"]
+    assert all(field["description"] for field in request["properties"].values())
+    create = document["paths"]["/v1/chat/completions"]["post"]
+    for name in (*ONLY, *WITHOUT_EFFECT):
+        assert f"`{name}`" in create["description"]
+    assert "text/event-stream" in create["responses"]["200"]["content"]
+    assert "``" not in str(schemas)
+    assert not [each for each in schemas.values() if "\n " in each.get("description", "")]
+    named = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
+    assert len(set(named)) == len(named)
+    items = document["paths"]["/v1/conversations/{conversation}/items"]["get"]["parameters"]
+    assert [(each["name"], each["in"]) for each in items] == [
+        ("conversation", "path"),
+        ("after", "query"),
+        ("limit", "query"),
+        ("order", "query"),
+        ("user", "query"),
+        ("palaver-user", "header"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_pages_need_nothing_from_elsewhere(door: Door, path: str) -> None:
+    response, page = await door.get(path)
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "<script" not in page
+    assert not re.findall(r"(?:src|href)=.?(?:https?:)?//", page)
+    assert not re.search(r"\son\w+=", page)
+
+
+async def test_the_pages_say_what_one_needs(door: Door) -> None:
+    _, page = await door.get("/")
+    assert f"OPENAI_BASE_URL={door.address}/v1" in page
+    assert f"TOGETHER_BASE_URL={door.address}" in page
+    _, docs = await door.get("/docs")
+    for word in (
+        "POST /v1/chat/completions",
+        "palaver-on-leave",
+        "repetition_penalty",
+        "ErrorDetail",
+        "at most 2",
+    ):
+        assert word in docs
+
+
+async def test_a_host_cannot_write_into_the_page(tmp_path: Path) -> None:
+    async with opened(tmp_path, ServerSettings(allowed_hosts=("*",))) as door:
+        _, page = await door.get("/", {"host": "<script>alert(1)</script>"})
+    assert "<script" not in page

@@ -1,0 +1,107 @@
+"""The checks themselves, with every odd value."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.datastructures import Headers
+
+from palaver.core.errors import Forbidden, NotAuthenticated
+from palaver.server.app import ServerSettings
+from palaver.server.auth import OWNER, Guard
+
+ALLOWING = ServerSettings(
+    api_keys=("first-key",), allowed_hosts=("palaver.lan",), cors_origins=("https://app.example/",)
+)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def test_a_private_server_takes_its_own_key_only() -> None:
+    guard = Guard(ServerSettings(require_key=True, local_key="local-secret"))
+    assert guard.owner(Headers(bearer("local-secret"))) == OWNER
+    for given in ({}, bearer("any"), bearer("")):
+        with pytest.raises(NotAuthenticated):
+            guard.owner(Headers(given))
+    with pytest.raises(NotAuthenticated):  # an empty key is no key
+        Guard(ServerSettings(require_key=True)).owner(Headers(bearer("")))
+
+
+def test_settings_do_not_show_their_keys() -> None:
+    assert "first-key" not in repr(ALLOWING)
+    assert "first-key" not in repr(ALLOWING.__rich_repr__())
+
+
+HOSTS = [
+    ("localhost", (), True),
+    ("localhost:7400", (), True),
+    ("LOCALHOST", (), True),
+    ("127.0.0.1:1", (), True),
+    ("[::1]:7400", (), True),
+    ("[::1]", (), True),
+    ("evil.example", (), False),
+    ("localhost.evil.example", (), False),
+    ("evil.example:80@localhost", (), False),
+    ("localhost:80:evil.example", (), False),
+    ("127.0.0.1.evil.example", (), False),
+    ("192.168.1.7:7400", (), False),
+    ("", (), False),
+    ("palaver.lan", ("palaver.lan",), True),
+    ("palaver.lan:7400", ("palaver.lan",), True),
+    ("palaver.lan:7400", ("Palaver.LAN:7400",), True),
+    ("palaver.lan:7401", ("palaver.lan:7400",), False),
+    ("evil.example", ("palaver.lan",), False),
+    ("192.168.1.7:7400", ("0.0.0.0",), True),
+    ("[fe80::1]:7400", ("::",), True),
+    ("evil.example", ("0.0.0.0",), False),
+    ("[fd00::5]:7400", ("fd00::5",), True),
+    ("anything.example", ("*",), True),
+]
+
+
+@pytest.mark.parametrize(("host", "allowed", "is_ours"), HOSTS)
+def test_the_host_must_be_ours(host: str, allowed: tuple[str, ...], is_ours: bool) -> None:
+    guard = Guard(ServerSettings(allowed_hosts=allowed))
+    if is_ours:
+        guard.check_host(Headers({"host": host}))
+    else:
+        with pytest.raises(Forbidden):
+            guard.check_host(Headers({"host": host}))
+
+
+ORIGINS = [
+    ("http://localhost:7400", "localhost:7400", True),
+    ("http://127.0.0.1:7400", "localhost:7400", True),  # the same machine by its other name
+    ("https://localhost:7400", "localhost:7400", True),
+    ("http://localhost:3000", "localhost:7400", False),
+    ("http://localhost", "localhost:7400", False),
+    ("http://evil.example", "localhost:7400", False),
+    ("http://evil.example:7400", "localhost:7400", False),
+    ("http://localhost:7400.evil.example", "localhost:7400", False),
+    ("file://localhost:7400", "localhost:7400", False),
+    ("null", "localhost:7400", False),
+    ("", "localhost:7400", False),
+    ("http://[::1", "localhost:7400", False),
+    ("https://app.example", "localhost:7400", True),
+    ("https://APP.example/", "localhost:7400", True),
+    ("https://app.example:444", "localhost:7400", False),
+    ("http://app.example", "localhost:7400", False),
+    ("http://palaver.lan:7400", "palaver.lan:7400", True),
+]
+
+
+@pytest.mark.parametrize(("origin", "host", "is_ours"), ORIGINS)
+def test_the_origin_must_be_ours_or_allowed(origin: str, host: str, is_ours: bool) -> None:
+    guard, headers = Guard(ALLOWING), Headers({"origin": origin, "host": host})
+    if is_ours:
+        assert guard.allowed_origin(headers) == origin
+    else:
+        with pytest.raises(Forbidden):
+            guard.allowed_origin(headers)
+
+
+def test_no_origin_and_every_origin() -> None:
+    assert Guard(ALLOWING).allowed_origin(Headers({"host": "localhost"})) is None
+    guard = Guard(ServerSettings(cors_origins=("*",)))
+    assert guard.allowed_origin(Headers({"origin": "http://any.example"})) == "http://any.example"

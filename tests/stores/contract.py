@@ -1,0 +1,39 @@
+"""What every store must do: the suite that each implementation inherits and passes as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from palaver.stores.base import Store
+from tests.stores.contract_admission import Admissions
+from tests.stores.contract_crowds import Crowds
+from tests.stores.contract_endings import Endings
+from tests.stores.contract_naming import Naming
+from tests.stores.contract_reading import Reading
+from tests.stores.contract_sequences import Sequences
+from tests.stores.talking import Tables
+
+
+class StoreContract(Admissions, Naming, Endings, Reading, Crowds, Sequences):
+    """Inherit it as `Test…`, and say how a store is opened and what it holds."""
+
+    def opened(self, folder: Path) -> AbstractAsyncContextManager[Store]:
+        """The store that is kept in `folder`, open; the same folder is the same store."""
+        raise NotImplementedError
+
+    def tables(self, folder: Path) -> Tables:
+        """All that the store in `folder` holds, read beside it."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path / "store"
+
+    @pytest.fixture
+    async def store(self, folder: Path) -> AsyncIterator[Store]:
+        async with self.opened(folder) as store:
+            yield store

@@ -1,0 +1,115 @@
+"""The contract: conversations that a request names, and who may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from palaver.core.errors import ConversationNotFound
+from palaver.stores.base import Store
+from tests.stores.contract_base import Part
+from tests.stores.talking import Talker, assistant, user
+
+NOBODYS = "conv_01arz3ndektsv4rrffq69g5fav"
+
+
+class Naming(Part):
+    async def test_a_name_that_is_new_makes_a_conversation(self, store: Store) -> None:
+        talker = Talker(store)
+        admitted = await talker.admit([user("hi")], "notes")
+        found = await store.conversation("local", "notes")
+        assert (found.id, found.name, found.one_shot) == (admitted.conversation, "notes", False)
+        assert (await talker.admit([user("else")], "notes")).conversation == admitted.conversation
+
+    @pytest.mark.parametrize(
+        "name", ["notes", "conv_", "conv_short", "a 'quoted\" name; --", "\N{SNOWMAN} \0", "x" * 5000]
+    )
+    async def test_any_text_is_a_name(self, store: Store, name: str) -> None:
+        admitted = await Talker(store).admit([user("hi")], name)
+        assert (await store.conversation("local", name)).id == admitted.conversation
+        assert [c.name for c in await store.conversations("local", name=name)] == [name]
+
+    async def test_a_name_belongs_to_its_owner_and_end_user(self, store: Store) -> None:
+        speakers = [
+            Talker(store),
+            Talker(store, end_user="ann"),
+            Talker(store, end_user=""),
+            Talker(store, "other"),
+        ]
+        ids = [(await speaker.admit([user("hi")], "notes")).conversation for speaker in speakers]
+        assert len(set(ids)) == 4
+        for speaker, id in zip(speakers, ids, strict=True):
+            assert (await store.conversation(speaker.owner, "notes", speaker.end_user)).id == id
+
+    async def test_what_stands_in_a_named_one_ties_whoever_wrote_it(self, store: Store, folder: Path) -> None:
+        talker = Talker(store)
+        history = [user("hi"), assistant("not of ours"), user("more")]
+        first = await talker.admit(history, "notes")
+        second = await talker.admit([*history[:2], user("else")], "notes")
+        assert second.conversation == first.conversation
+        assert len(self.tables(folder)["messages"]) == 4
+        assert await talker.texts(first.conversation) == ["hi", "not of ours", "else"]
+
+    async def test_by_id(self, store: Store) -> None:
+        talker = Talker(store)
+        conversation = await talker.talk("hi", "hello")
+        admitted = await talker.admit([user("hi"), assistant("hello"), user("more")], conversation)
+        assert admitted.conversation == conversation
+        assert not (await talker.conversation(conversation)).one_shot
+        named = await Talker(store).talk("hi", "hello", conversation="notes")
+        assert (await talker.admit([user("hi")], named)).conversation == named
+
+    async def test_a_named_one_is_kept_out_of_by_content(self, store: Store) -> None:
+        """Named, a request goes nowhere else, even where another conversation fits it better."""
+        talker = Talker(store)
+        conversation = await talker.talk("hi", "hello")
+        named = await talker.admit([*talker.history, user("more")], "notes")
+        assert named.conversation != conversation
+        assert await talker.texts(named.conversation) == ["hi", "hello", "more"]
+
+    async def test_an_id_that_nobody_has(self, store: Store, folder: Path) -> None:
+        talker = Talker(store)
+        await talker.admit([user("hi")])
+        async with self.unchanged(folder):
+            with pytest.raises(ConversationNotFound) as caught:
+                await talker.admit([user("hi")], NOBODYS)
+        assert caught.value.param == "conversation"
+
+    async def test_another_owners_id(self, store: Store, folder: Path) -> None:
+        theirs = await Talker(store, "other").talk("hi", "hello")
+        await Talker(store).admit([user("hi")])
+        async with self.unchanged(folder):
+            with pytest.raises(ConversationNotFound):
+                await Talker(store).admit([user("hi")], theirs)
+
+    @pytest.mark.parametrize("whose", [None, "", "ann"])
+    async def test_another_end_users_id(self, store: Store, folder: Path, whose: str | None) -> None:
+        theirs = await Talker(store, end_user=whose).talk("hi", "hello")
+        await Talker(store, end_user="bob").admit([user("hi")])
+        async with self.unchanged(folder):
+            with pytest.raises(ConversationNotFound):
+                await Talker(store, end_user="bob").admit([user("hi")], theirs)
+
+    async def test_who_names_no_end_user_may_go_on_with_anyones(self, store: Store, folder: Path) -> None:
+        """A tool of the operator's continues ann's conversation: her words are matched, and stay hers."""
+        ann = Talker(store, end_user="ann")
+        conversation = await ann.talk("hi", "hello")
+        tool = Talker(store)
+        admitted = await tool.admit([*ann.history, user("more")], conversation)
+        assert admitted.conversation == conversation
+        await tool.end(admitted.turn, "sure")
+        assert len(self.tables(folder)["messages"]) == 4
+        ann.history += [user("more"), assistant("sure")]
+        assert (await ann.ask("on", "yes")).conversation == conversation
+        assert await ann.texts(conversation) == ["hi", "hello", "more", "sure", "on", "yes"]
+        cut = await ann.admit([*ann.history[2:4], user("back")])
+        assert (await store.turn("local", cut.turn)).gap == (0, 2)
+
+    async def test_reading_by_id_needs_no_end_user_and_by_name_does(self, store: Store) -> None:
+        admitted = await Talker(store, end_user="ann").admit([user("hi")], "notes")
+        assert (await store.conversation("local", admitted.conversation)).end_user == "ann"
+        assert (await store.conversation("local", "notes", "ann")).id == admitted.conversation
+        for end_user in (None, "", "bob"):
+            with pytest.raises(ConversationNotFound):
+                await store.conversation("local", "notes", end_user)

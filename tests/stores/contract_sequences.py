@@ -1,0 +1,135 @@
+"""The contract: whatever is done, the store agrees with the model, and its rows with each other."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+
+from palaver.core.message import Message, canonical, next_key, root_key
+from palaver.core.turn import ContentDelta, TurnState
+from palaver.stores.base import Admitted, Store
+from tests.core.clients import Client, Step, clients, steps
+from tests.core.trees import Sent, Trees
+from tests.stores.contract_base import Part
+from tests.stores.talking import Tables, Talker, forms
+
+TASKS = ("answer", "answer", "log and answer", "break", "crash")
+
+
+class Script:
+    """The steps of several clients, done to a store and to the model at once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._model = Trees()
+        self._clients = clients()
+        self._talkers = [Talker(store, end_user=client.speaker) for client in self._clients]
+        self._same: dict[str, str] = {}
+
+    async def run(self, step: Step) -> None:
+        client, talker = self._clients[step.client], self._talkers[step.client]
+        messages = client.request(step)
+        expected = self._model.send(messages, client.speaker, step.name)
+        admitted = await talker.admit(messages, step.name)
+        assert forms(admitted.messages) == expected.history.forms
+        assert self._same.setdefault(expected.conversation, admitted.conversation) == admitted.conversation
+        assert len(set(self._same.values())) == len(self._same)
+        record = await self._store.turn("local", admitted.turn)
+        assert record.gap == expected.placement.gap
+        await self._end(step, client, talker, expected, admitted)
+        head = self._model.heads[expected.conversation]
+        path = await talker.path(admitted.conversation)
+        assert forms([item.message for item in path]) == (head.forms if head else [])
+
+    async def _end(
+        self, step: Step, client: Client, talker: Talker, expected: Sent, admitted: Admitted
+    ) -> None:
+        if step.reply is None:
+            self._model.fail(expected)
+            await talker.end(admitted.turn, "", TurnState.FAILED)
+            return
+        self._model.reply(expected, step.reply)
+        client.hear(step.reply)
+        how = TASKS[(step.place + step.other) % len(TASKS)]
+        if how in ("log and answer", "crash"):
+            await talker.log(admitted.turn, 0, step.reply[:2])
+            await talker.log(admitted.turn, 1, step.reply[2:])
+        if how == "crash":
+            assert await self._store.recover("another lease") == [admitted.turn]
+            return
+        state = TurnState.INCOMPLETE if how == "break" else TurnState.COMPLETED
+        await talker.end(admitted.turn, step.reply, state, deltas=[ContentDelta(step.reply)])
+
+
+class Sequences(Part):
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
+    @given(steps)
+    def test_a_store_does_as_the_model_does(self, what_clients_do: list[Step]) -> None:
+        async def run(folder: Path) -> None:
+            async with self.opened(folder) as store:
+                script = Script(store)
+                for step in what_clients_do:
+                    await script.run(step)
+            consistent(self.tables(folder))
+
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(run(Path(folder)))
+
+
+def consistent(tables: Tables) -> None:
+    """Every invariant of the rows."""
+    messages = {row["seq"]: row for row in tables["messages"]}
+    conversations = {row["seq"]: row for row in tables["conversations"]}
+    turns = {row["seq"]: row for row in tables["turns"]}
+    roots = _roots(tables)
+    for row in messages.values():
+        parent = messages[row["parent"]] if row["parent"] is not None else None
+        _message_is_in_its_place(row, parent, roots[row["conversation"]])
+        if row["turn"] is not None:
+            turn = turns[row["turn"]]
+            assert (turn["reply"], turn["question"]) == (row["seq"], row["parent"])
+    for row in conversations.values():
+        assert row["head"] is None or messages[row["head"]]["conversation"] == row["seq"]
+    for row in turns.values():
+        _turn_is_whole(row, messages)
+    assert {row["turn"] for row in tables["turn_log"]} <= {s for s, row in turns.items() if row["lease"]}
+    ids = [row["id"] for name in ("messages", "conversations", "turns") for row in tables[name]]
+    assert len(set(ids)) == len(ids)
+
+
+def _roots(tables: Tables) -> dict[int, bytes]:
+    """Where the keys of each conversation start."""
+    secrets = {row["seq"]: row["secret"] for row in tables["owners"]}
+    names = {row["seq"]: row["name"] for row in tables["end_users"]}
+    return {
+        row["seq"]: root_key(secrets[row["owner"]], names.get(row["end_user"]))
+        for row in tables["conversations"]
+    }
+
+
+def _message_is_in_its_place(row: dict[str, Any], parent: dict[str, Any] | None, root: bytes) -> None:
+    form = canonical(msgspec.json.decode(row["body"], type=Message))
+    if parent is None:
+        assert row["depth"] == 0
+    else:
+        assert parent["conversation"] == row["conversation"]
+        assert parent["seq"] < row["seq"]
+        assert row["depth"] == parent["depth"] + 1
+    assert row["key"] == next_key(parent["key"] if parent else root, form)
+    assert row["tail"] is None or row["turn"] is not None
+
+
+def _turn_is_whole(row: dict[str, Any], messages: dict[int, dict[str, Any]]) -> None:
+    ended = TurnState(row["state"]).ended
+    assert ended == (row["lease"] is None) == (row["ended_at"] is not None)
+    for column in ("question", "reply", "parent"):
+        if row[column] is not None:
+            assert messages[row[column]]["conversation"] == row["conversation"]
+    if row["gap_from"] is not None:
+        parent = messages[row["parent"]]
+        assert 0 <= row["gap_from"] < row["gap_to"] <= parent["depth"]

@@ -1,0 +1,106 @@
+"""What the tests of stores are written in: turns admitted and ended as `palaver.chat` does it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from palaver.core import ids
+from palaver.core.message import Message, canonical
+from palaver.core.tree import read_history
+from palaver.core.turn import ContentDelta, TurnState
+from palaver.stores.base import Admission, Admitted, Conversation, Ending, Item, Store
+
+Tables = dict[str, list[dict[str, Any]]]
+"""All that a store holds: rows by table, in the order of their sequence numbers."""
+
+
+def user(text: str) -> Message:
+    return Message("user", text)
+
+
+def assistant(text: str) -> Message:
+    return Message("assistant", text)
+
+
+def system(text: str) -> Message:
+    return Message("system", text)
+
+
+def new_turn() -> str:
+    return ids.TURN + ids.id_body(1, secrets.token_bytes(ids.RANDOM_BYTES))
+
+
+class Talker:
+    """An app that talks through a store. It has its own history, as every app of the stateless door does."""
+
+    def __init__(
+        self, store: Store, owner: str = "local", end_user: str | None = None, lease: str = "lease_1"
+    ) -> None:
+        self.store = store
+        self.owner = owner
+        self.end_user = end_user
+        self.lease = lease
+        self.history: list[Message] = []
+
+    async def admit(
+        self, messages: Sequence[Message], conversation: str | None = None, **more: Any
+    ) -> Admitted:
+        """Admit a turn; `more` goes into the admission."""
+        root = await self.store.root_key(self.owner, self.end_user)
+        admission = Admission(
+            owner=self.owner,
+            end_user=self.end_user,
+            turn=new_turn(),
+            lease=self.lease,
+            door="chat.completions",
+            requested_model="m",
+            model="model",
+            history=read_history(messages, root),
+            conversation=conversation,
+        )
+        return await self.store.admit(msgspec.structs.replace(admission, **more))
+
+    async def end(
+        self, turn: str, text: str = "", state: TurnState = TurnState.COMPLETED, **more: Any
+    ) -> None:
+        """End a turn; `more` goes into the ending."""
+        ending = Ending(turn=turn, lease=self.lease, state=state, content=text)
+        await self.store.finish(msgspec.structs.replace(ending, **more))
+
+    async def ask(self, question: str, answer: str, conversation: str | None = None) -> Admitted:
+        """Say something and be answered; the whole history goes along."""
+        self.history.append(user(question))
+        admitted = await self.admit(self.history, conversation)
+        await self.end(admitted.turn, answer)
+        self.history.append(assistant(answer))
+        return admitted
+
+    async def talk(self, *words: str, conversation: str | None = None) -> str:
+        """Question, answer, question, answer …; the id of the conversation."""
+        for question, answer in zip(words[::2], words[1::2], strict=True):
+            admitted = await self.ask(question, answer, conversation)
+        return admitted.conversation
+
+    async def log(self, turn: str, batch: int, *words: str) -> None:
+        await self.store.log(turn, self.lease, batch, [ContentDelta(word) for word in words])
+
+    async def conversation(self, id: str) -> Conversation:
+        return await self.store.conversation(self.owner, id)
+
+    async def conversations(self) -> list[Conversation]:
+        return await self.store.conversations(self.owner, one_shots=True, limit=1000)
+
+    async def path(self, conversation: str) -> list[Item]:
+        """All messages on the head's path, first message first."""
+        return await self.store.items(self.owner, conversation, limit=10_000, order="asc")
+
+    async def texts(self, conversation: str) -> list[str]:
+        return [item.message.text for item in await self.path(conversation)]
+
+
+def forms(messages: Sequence[Message]) -> list[bytes]:
+    return [canonical(message) for message in messages]

@@ -1,0 +1,109 @@
+"""The SQL itself: every query can be prepared, is found by an index, and is used."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from palaver.stores import queries as queries_room
+from palaver.stores.migrations import migrations
+from palaver.stores.queries import QUERIES
+from palaver.stores.sqlite import SqliteSession
+from tests.house.files import ROOT
+
+LARGE = ("conversations", "messages", "turns", "turn_log", "instructions", "end_users", "attempts")
+LISTS = {"keys", "tails"}
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.row_factory = sqlite3.Row
+        for migration in migrations("sqlite"):
+            connection.executescript(migration.sql)
+        yield connection
+
+
+def plan(connection: sqlite3.Connection, query: str) -> list[str]:
+    """What SQLite means to do, with two elements in each list."""
+    text = re.sub(r"\(:(\w+)\)", lambda m: f"(:{m[1]}, :{m[1]}_2)" if m[1] in LISTS else m[0], query)
+    parameters = dict.fromkeys(re.findall(r"(?<!:):(\w+)", text))
+    return [str(row["detail"]) for row in connection.execute("EXPLAIN QUERY PLAN " + text, parameters)]
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_query_reads_a_whole_table(connection: sqlite3.Connection, name: str) -> None:
+    text = QUERIES[name]
+    aliases = set(
+        re.findall(rf"(?:FROM|JOIN|UPDATE|INTO)\s+(?:{'|'.join(LARGE)})\s+(?!WHERE|SET)([a-z])\b", text)
+    )
+    for step in plan(connection, text):
+        scanned = re.match(r"SCAN (\w+)", step)
+        assert scanned is None or scanned[1] not in {*LARGE, *aliases}, f"{name}: {step}"
+
+
+def test_a_scan_would_be_seen(connection: sqlite3.Connection) -> None:
+    assert plan(connection, "SELECT 1 FROM messages m WHERE m.role = :role") == ["SCAN m"]
+    assert plan(connection, "SELECT 1 FROM messages WHERE role = :role") == ["SCAN messages"]
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("list_conversations", "conversations_by_update (owner=? AND updated_at<?)"),
+        ("find_conversation", "conversations_by_name (owner=? AND <expr>=? AND name=?)"),
+        ("replies_with_keys", "replies_by_key (key=?)"),
+        ("replies_with_tails", "replies_by_tail (tail=?)"),
+        ("nodes_in", "messages_by_place (conversation=? AND key=?)"),
+        ("orphaned_turns", "turns_running (state=?)"),
+        ("give_back_head", "turns_running (state=?)"),
+        ("last_instructions", "turns_by_conversation (conversation=?)"),
+    ],
+)
+def test_the_index_that_was_made_for_a_query_is_used(
+    connection: sqlite3.Connection, name: str, index: str
+) -> None:
+    assert any(index in step for step in plan(connection, QUERIES[name]))
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_query_is_used(name: str) -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "palaver" / "stores").glob("*.py"))
+    assert f'"{name}"' in code
+
+
+def test_a_list_stands_for_its_elements(connection: sqlite3.Connection) -> None:
+    session = SqliteSession(connection)
+    for length in (0, 1, 512):
+        assert session.all("nodes_in", conversation="x", keys=[b"k"] * length, owner=1) == []
+
+
+def test_a_parameter_is_never_part_of_the_sql(connection: sqlite3.Connection) -> None:
+    session = SqliteSession(connection)
+    name = "x'; DROP TABLE owners; --"
+    session.run("add_owner", name=name, secret=b"s", now=0)
+    row = session.one("owner", name=name)
+    assert row is not None
+    assert row["secret"] == b"s"
+
+
+def test_a_name_stands_for_one_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in ("a.sql", "b.sql"):
+        (tmp_path / file).write_text("-- name: same\nSELECT 1\n")
+    monkeypatch.setattr(queries_room, "files", lambda _: tmp_path)
+    with pytest.raises(ValueError, match="two queries are named same"):
+        queries_room._read()
+
+
+def test_migrations_are_numbered_without_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sqlite").mkdir()
+    for file in ("0001_a.sql", "0003_b.sql"):
+        (tmp_path / "sqlite" / file).write_text("SELECT 1;")
+    monkeypatch.setattr("palaver.stores.migrations.files", lambda _: tmp_path)
+    with pytest.raises(ValueError, match="not numbered"):
+        migrations("sqlite")
