@@ -62,10 +62,15 @@ class EventStream(Response):
         if not accepted:
             await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
         try:
-            async with _kept_alive(send, self._silence) as told, contextlib.aclosing(self._live.follow()) as pieces:
+            async with (
+                _kept_alive(send, self._silence) as told,
+                contextlib.aclosing(self._live.follow()) as pieces,
+            ):
                 async for news in pieces:
                     told()
-                    await send({"type": "http.response.body", "body": self._encoder.events(news), "more_body": True})
+                    await send(
+                        {"type": "http.response.body", "body": self._encoder.events(news), "more_body": True}
+                    )
             last = self._encoder.end(await self._live.ended())
         except Exception as error:
             # The status has gone out, so that only an event can still tell.

@@ -75,6 +75,13 @@ async def test_without_a_key_none_is_sent(server: FakeUpstream) -> None:
     assert "Authorization" not in server.headers
 
 
+def test_thinking_is_switched_off_by_the_name_together_gives_it() -> None:
+    messages = [Message("user", "hi")]
+    off = json.loads(chat_body(messages, Options(model="m", reasoning=False)))
+    assert off["reasoning"] == {"enabled": False}
+    assert "reasoning" not in json.loads(chat_body(messages, Options(model="m")))
+
+
 def test_messages_go_as_they_are_stored() -> None:
     call = ToolCall(FunctionCall("weather", '{"city":"Bonn"}'), id="c1")
     messages = [

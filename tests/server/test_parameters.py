@@ -58,6 +58,7 @@ ASKS_FOR_NOTHING: list[dict[str, Any]] = [
     {"echo": False},
     {"logit_bias": {}},
     {"chat_template_kwargs": {}},
+    {"reasoning": {"enabled": False}},
     {"modalities": ["text"]},
     dict.fromkeys(ONLY),
     {"stream_options": {"include_usage": True}},

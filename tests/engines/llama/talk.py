@@ -17,8 +17,9 @@ from palaver.engines.llama import LlamaEngine
 from palaver.engines.llama.process import Worker
 
 EXACT = Sampling(temperature=0.0, max_tokens=80)
-BABBLE = Sampling(temperature=20.0, top_k=0, top_p=1.0, min_p=0.0, seed=6)
-"""Nearly every token is as likely as any: on average 2,000 of them until one of them ends the reply."""
+UNLIMITED = Sampling(temperature=0.0)
+ENDLESS = (f"Please remember the code {'7' * 20}.", "Okay.", "What is the code?")
+"""Asked this, the model repeats one digit to the end of its context: some 2,000 tokens, the same every time."""
 
 PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""

@@ -11,13 +11,11 @@ from palaver.core.turn import Accepted, ContentDelta, EngineEvent, Sampling
 from palaver.core.window import Window
 from palaver.engines.llama import LlamaEngine, asking
 from tests.engines.llama.conftest import MakeEngine
-from tests.engines.llama.talk import BABBLE, EXACT, ask, options, slots, until, window, worker_of
+from tests.engines.llama.talk import ENDLESS, EXACT, UNLIMITED, ask, options, slots, until, window, worker_of
 
 
-def stream(
-    engine: LlamaEngine, prompt: Window, sampling: Sampling = BABBLE
-) -> AsyncGenerator[EngineEvent, None]:
-    return engine.generate(prompt, options(sampling))
+def stream(engine: LlamaEngine, prompt: Window) -> AsyncGenerator[EngineEvent, None]:
+    return engine.generate(prompt, options(UNLIMITED))
 
 
 async def raw_count(engine: LlamaEngine, content: str) -> int:
@@ -89,9 +87,7 @@ async def test_the_context_is_what_the_worker_has(make_engine: MakeEngine, asked
 
 async def test_a_reply_to_the_end_of_the_context_has_that_length(make_engine: MakeEngine) -> None:
     engine = make_engine(context=256)
-    reply = await ask(
-        engine, window("Hello"), Sampling(temperature=20.0, top_k=0, top_p=1.0, min_p=0.0, seed=6)
-    )
+    reply = await ask(engine, window(*ENDLESS), UNLIMITED)
     assert reply.finish.reason == "length"
     assert reply.usage.total_tokens == 256
 
@@ -153,7 +149,7 @@ async def test_a_conversation_keeps_its_slot_while_others_talk(make_engine: Make
 
 async def test_closing_a_reply_stops_the_work(make_engine: MakeEngine) -> None:
     engine = make_engine(slots=1)
-    reply = stream(engine, window("Hello"))
+    reply = stream(engine, window(*ENDLESS))
     deltas = 0
     async for event in reply:
         deltas += isinstance(event, ContentDelta)
@@ -179,7 +175,7 @@ async def test_closing_during_the_prompt_stops_the_work(make_engine: MakeEngine)
 
 async def test_leaving_the_queue_leaves_no_trace(make_engine: MakeEngine) -> None:
     engine = make_engine(slots=1)
-    running = stream(engine, window("Hello"))
+    running = stream(engine, window(*ENDLESS))
     await anext(running)
     waiting = [asyncio.create_task(ask(engine, window("Hello", conversation=str(n)))) for n in range(3)]
     await until(lambda: engine.waiting == 3)
@@ -207,7 +203,7 @@ async def test_more_requests_than_slots_are_all_answered(make_engine: MakeEngine
 
 async def test_a_busy_conversation_does_not_keep_others_waiting(make_engine: MakeEngine) -> None:
     engine = make_engine(slots=1)
-    running = stream(engine, window("Hello", conversation="busy"))
+    running = stream(engine, window(*ENDLESS, conversation="busy"))
     await anext(running)
     order: list[str] = []
 

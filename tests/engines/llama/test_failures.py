@@ -21,7 +21,17 @@ from palaver.engines.llama.process import Worker
 from palaver.engines.pocket import POCKET
 from tests.engines.llama.conftest import MakeEngine
 from tests.engines.llama.gguf_file import gguf
-from tests.engines.llama.talk import BABBLE, PATIENCE, ask, is_running, options, until, window, worker_of
+from tests.engines.llama.talk import (
+    ENDLESS,
+    PATIENCE,
+    UNLIMITED,
+    ask,
+    is_running,
+    options,
+    until,
+    window,
+    worker_of,
+)
 
 CRASH = Path(__file__).with_name("crash.py")
 ROOT = Path(__file__).parents[3]
@@ -29,9 +39,8 @@ QUESTION = window("What is the capital of France?")
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
 
-def babble(engine: LlamaEngine, conversation: str = "c") -> AsyncGenerator[EngineEvent, None]:
-    prompt = window("Hello", conversation=conversation)
-    return engine.generate(prompt, options(BABBLE))
+def endless(engine: LlamaEngine, conversation: str = "c") -> AsyncGenerator[EngineEvent, None]:
+    return engine.generate(window(*ENDLESS, conversation=conversation), options(UNLIMITED))
 
 
 async def read(events: AsyncGenerator[EngineEvent, None], deltas: int) -> None:
@@ -54,7 +63,7 @@ def kill(engine: LlamaEngine, number: signal.Signals = signal.SIGKILL) -> int:
 
 @unix
 async def test_a_worker_killed_in_mid_reply(engine: LlamaEngine) -> None:
-    replies = [babble(engine, "a"), babble(engine, "b")]
+    replies = [endless(engine, "a"), endless(engine, "b")]
     for reply in replies:
         await read(reply, 3)
     dead = kill(engine)
@@ -103,7 +112,7 @@ async def test_a_worker_that_dies_while_nobody_asks(engine: LlamaEngine) -> None
 @unix
 async def test_a_worker_that_hangs_is_given_up(make_engine: MakeEngine) -> None:
     engine = make_engine(stall_timeout=1.5)
-    first, second = babble(engine, "a"), babble(engine, "b")
+    first, second = endless(engine, "a"), endless(engine, "b")
     await read(first, 3)
     await read(second, 3)
     hung = kill(engine, signal.SIGSTOP)
@@ -118,7 +127,7 @@ async def test_a_worker_that_hangs_is_given_up(make_engine: MakeEngine) -> None:
 @unix
 async def test_a_reply_left_on_a_worker_that_hangs_does_not_keep_its_place(make_engine: MakeEngine) -> None:
     engine = make_engine(slots=1, stall_timeout=1.5)
-    reply = babble(engine)
+    reply = endless(engine)
     await read(reply, 3)
     kill(engine, signal.SIGSTOP)
     await reply.aclose()
@@ -217,9 +226,9 @@ async def test_closing_during_a_start(engine: LlamaEngine) -> None:
 
 
 async def test_closing_ends_the_worker_and_the_replies(engine: LlamaEngine) -> None:
-    running = babble(engine, "a")
+    running = endless(engine, "a")
     await read(running, 3)
-    left = babble(engine, "b")
+    left = endless(engine, "b")
     await read(left, 3)
     await left.aclose()
     pid = engine.worker_pid
