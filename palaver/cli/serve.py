@@ -7,14 +7,10 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
 
 from palaver.cli.options import SERVING, WHERE, takes
 from palaver.config import Config
 from palaver.core.errors import StoreOwned
-
-if TYPE_CHECKING:
-    pass
 
 PATIENCE = 1.0
 """How long to wait for a store that another process holds, in seconds: `palaver list` is soon done."""

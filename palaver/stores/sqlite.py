@@ -239,9 +239,10 @@ class SqliteDatabase:
                 with mapped_errors():
                     connection = connection or self._connect()
                     self._commit_together(connection, group)
-            except StoreError as error:
+            except Exception as error:
                 # The transaction is gone as a whole: disk full, file locked, file unreadable. A fresh
-                # connection next time, because this one may hold a broken state.
+                # connection next time, because this one may hold a broken state. Whatever else it may be, the
+                # callers must hear of it and this thread must go on.
                 for write in group:
                     write.error = write.error or error
                 if connection is not None:

@@ -20,20 +20,18 @@ def test_each_line_is_a_turn_of_one_conversation(tmp_path: Path) -> None:
     assert kept["name"].startswith("chat-2")
 
 
-def test_continue_goes_on_with_it_and_a_name_makes_or_finds_one(tmp_path: Path) -> None:
-    first = palaver(tmp_path, "chat", "--model", "scripted", "--continue", given="one\n")
+def test_continue_goes_on_with_the_last_and_a_name_makes_or_finds_one(tmp_path: Path) -> None:
+    first = palaver(tmp_path, "chat", "--model", "scripted", "--continue", given="one\n/new trip\nthree\n")
     assert "no conversation to go on with" in first.stderr
-    again = palaver(tmp_path, "chat", "--model", "scripted", "--continue", given="two\n")
-    assert again.stdout.startswith("> one\nReply 1 to: one") or "one" in again.stderr
-    assert "Reply 2 to: two" in again.stdout
-    named = palaver(tmp_path, "chat", "trip", "--model", "scripted", given="three\n")
-    assert "trip is a new conversation" in named.stderr
-    assert "Reply 1 to: three" in named.stdout
-    back = said(tmp_path, "chat", "trip", "--model", "scripted", given="four\n")
-    assert "Reply 2 to: four" in back
-    names = [each["name"] for each in json.loads(said(tmp_path, "list", "--json"))["data"]]
-    assert names[0] == "trip"
-    assert len(names) == 2
+    assert "trip is a new conversation" in first.stderr
+    assert "Reply 1 to: three" in first.stdout
+    last = said(tmp_path, "chat", "--model", "scripted", "--continue", given="four\n")
+    assert "> three" in last
+    assert "Reply 2 to: four" in last
+    name = json.loads(said(tmp_path, "list", "--json"))["data"][1]["name"]
+    named = said(tmp_path, "chat", name, "--model", "scripted", given="two\n")
+    assert "> one" in named
+    assert "Reply 2 to: two" in named
 
 
 def test_output_is_plain_and_as_the_model_wrote_it(tmp_path: Path) -> None:

@@ -73,7 +73,6 @@ def test_standard_input_goes_below_the_question(tmp_path: Path) -> None:
     said(tmp_path, "ask", "What is this?", *model, given="a line\nand\tmore\n")
     (question, _) = as_json(said(tmp_path, "show", "c", "--json"))["items"]
     assert question["content"][0]["text"] == "What is this?\n\na line\nand\tmore\n"
-    assert said(tmp_path, "ask", "--model", "scripted", given="only this").startswith("Reply 1 to: only this")
 
 
 def test_instructions_reach_the_model_and_are_no_message(tmp_path: Path) -> None:
@@ -81,7 +80,6 @@ def test_instructions_reach_the_model_and_are_no_message(tmp_path: Path) -> None
     plain = as_json(said(tmp_path, "ask", "Hello", *model))
     told = as_json(said(tmp_path, "ask", "Hello", "--system", "Be brief.", *model))
     assert told["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]
-    assert as_json(said(tmp_path, "list", "--all", "--json"))["data"][0]["messages"] == 2
 
 
 @pytest.mark.parametrize(
@@ -116,7 +114,6 @@ def test_an_over_long_question_is_refused_with_both_counts(tmp_path: Path) -> No
 
 
 def test_what_nothing_has_continued_is_left_out_and_counted(tmp_path: Path) -> None:
-    assert "No conversations yet." in palaver(tmp_path, "list").stderr
     said(tmp_path, "ask", "a chore", "--model", "scripted")
     said(tmp_path, "ask", "hello", "--model", "scripted", "--conversation", "trip")
     short = palaver(tmp_path, "list")
@@ -124,15 +121,13 @@ def test_what_nothing_has_continued_is_left_out_and_counted(tmp_path: Path) -> N
     assert "a chore" not in short.stdout
     assert "1 request" in short.stderr
     assert "--all" in short.stderr
-    whole = said(tmp_path, "list", "--all")
-    assert "trip" in whole
-    assert "a chore" in whole
-    assert len(as_json(said(tmp_path, "list", "--all", "--limit", "1", "--json"))["data"]) == 1
+    whole = as_json(said(tmp_path, "list", "--all", "--json"))["data"]
+    assert [each["title"] for each in whole] == ["hello", "a chore"]
+    assert [each["is_task"] for each in whole] == [False, True]
 
 
 def test_show_prints_the_oldest_first_and_says_what_it_leaves_out(tmp_path: Path) -> None:
-    for question in ("first", "second"):
-        said(tmp_path, "ask", question, "--model", "scripted", "--conversation", "trip")
+    said(tmp_path, "chat", "trip", "--model", "scripted", given="first\nsecond\n")
     shown = said(tmp_path, "show", "trip")
     assert shown.index("first") < shown.index("Reply 1") < shown.index("second") < shown.index("Reply 2")
     assert "scripted" in shown
@@ -153,9 +148,9 @@ def test_where_says_what_there_is(tmp_path: Path) -> None:
     assert nothing["store"] == str(tmp_path / "data" / "palaver.db")
     assert (nothing["store_bytes"], nothing["owner"], nothing["config_exists"]) == (None, None, False)
     assert not (tmp_path / "data").exists(), "asking makes nothing"
-    said(tmp_path, "ask", "hi", "--model", "scripted")
-    assert as_json(said(tmp_path, "where", "--json"))["store_bytes"] > 0
+    assert "No conversations yet." in palaver(tmp_path, "list").stderr
     text = said(tmp_path, "where")
+    assert "kB)" in text
     assert "owner    nobody" in text
     assert str(tmp_path / "data") in text
 
@@ -173,7 +168,6 @@ def test_every_command_goes_through_the_running_server(tmp_path: Path) -> None:
         assert said(tmp_path, "ask", "Hello", "--conversation", "trip").startswith("Reply 1 to: Hello")
         assert "trip" in said(tmp_path, "list")
         assert "Hello" in said(tmp_path, "show", "trip")
-        assert "* " in said(tmp_path, "models")
         owner = as_json(said(tmp_path, "where", "--json"))["owner"]
         assert owner == {"address": address, "process": process.pid}
         missing = palaver(tmp_path, "ask", "hi", "--model", "some/other.gguf")

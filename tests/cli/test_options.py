@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from palaver.cli.main import app
 from palaver.cli.options import described, flag
 from palaver.config import Config
-from tests.cli.running import palaver, said
+from tests.cli.running import palaver
 
 KEPT_OUT = {"upstream_key"}
 """A process list would show it."""
@@ -32,8 +33,11 @@ def test_every_setting_says_what_it_means(setting: str) -> None:
     assert described(setting)[1].endswith(".")
 
 
-def folder_of(out: str) -> str:
-    found: str = json.loads(out)["data_dir"]
+def folder(*arguments: str, **environment: str) -> str:
+    """The data directory that a command is to use."""
+    done = CliRunner().invoke(app, arguments, env=environment)
+    assert done.exit_code == 0, done.output
+    found: str = json.loads(done.output)["data_dir"]
     return found
 
 
@@ -41,16 +45,15 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(tmp_path: P
     file = tmp_path / "p.toml"
     file.write_text("data_dir = 'from-file'\n")
     of_file = ["where", "--json", "--config", str(file)]
-    assert folder_of(said(tmp_path, *of_file, PALAVER_DATA_DIR="")) == "from-file"
-    assert folder_of(said(tmp_path, *of_file, PALAVER_DATA_DIR="from-env")) == "from-env"
-    assert folder_of(said(tmp_path, *of_file, "--data-dir", "flag", PALAVER_DATA_DIR="from-env")) == "flag"
+    assert folder(*of_file) == "from-file"
+    assert folder("where", "--json", PALAVER_CONFIG=str(file)) == "from-file"
+    assert folder(*of_file, PALAVER_DATA_DIR="from-env") == "from-env"
+    assert folder(*of_file, "--data-dir", "flag", PALAVER_DATA_DIR="from-env") == "flag"
 
 
-def test_options_may_stand_before_the_command_too(tmp_path: Path) -> None:
-    assert folder_of(said(tmp_path, "--data-dir", "before", "where", "--json")) == "before"
-    assert (
-        folder_of(said(tmp_path, "--data-dir", "before", "where", "--json", "--data-dir", "after")) == "after"
-    )
+def test_options_may_stand_before_the_command_too() -> None:
+    assert folder("--data-dir", "before", "where", "--json") == "before"
+    assert folder("--data-dir", "before", "where", "--json", "--data-dir", "after") == "after"
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,21 @@ async def test_a_broken_disk_breaks_the_group_and_no_more(database: Traced) -> N
     assert await owners(database, "a") == ["a"]
 
 
+async def test_the_writer_survives_whatever_happens(
+    database: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> sqlite3.Connection:
+        raise RuntimeError("a bug")
+
+    await restart_writer(database)
+    monkeypatch.setattr(database, "_connect", fails)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="a bug"):
+            await database.write(owner("a"))
+    monkeypatch.undo()
+    await database.write(owner("a"))
+
+
 async def test_admit_and_finish_are_durable_and_the_log_is_not(database: Traced) -> None:
     store = SqlStore(database)
     talker = Talker(store)

@@ -6,12 +6,7 @@ import asyncio
 import json
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +14,15 @@ import aiohttp
 import pytest
 
 from bench.babble import make_babbler
-from tests.conftest import environment
-from tests.sdks.conftest import READY
+from tests.whole.serving import server, turns
 
 QUESTION = {"role": "user", "content": "What are some fun things to do in New York?"}
 PATIENCE = 30.0
 
 
 @pytest.fixture
-def babbler(tmp_path: Path) -> Path:
-    return make_babbler(tmp_path)
-
-
-@contextmanager
-def server(folder: Path, model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [sys.executable, "-m", "palaver", "serve", "--port", "0", "--data-dir", str(folder / "data")]
-    log = folder / "serve.log"
-    with (
-        log.open("ab") as errors,
-        subprocess.Popen(
-            [*command, "--model", str(model), *options],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment(),
-            cwd=folder,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            assert line.startswith(READY), log.read_text()
-            yield process, line.removeprefix(READY).strip()
-        finally:
-            process.terminate()
-            process.wait(20)
+def babbler(tmp_path: Path) -> str:
+    return str(make_babbler(tmp_path))
 
 
 def worker_of(server_pid: int) -> int:
@@ -68,17 +37,6 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
         return False
-
-
-def turns(folder: Path) -> list[dict[str, Any]]:
-    """Every turn in the store, read beside its owner."""
-    file = f"file:{folder / 'data' / 'palaver.db'}?mode=ro"
-    with closing(sqlite3.connect(file, uri=True)) as db:
-        db.row_factory = sqlite3.Row
-        rows = db.execute(
-            "SELECT t.*, m.body FROM turns t LEFT JOIN messages m ON m.seq = t.reply ORDER BY t.seq"
-        ).fetchall()
-    return [dict(row) for row in rows]
 
 
 async def wait_for_end(folder: Path, count: int) -> list[dict[str, Any]]:
@@ -116,7 +74,7 @@ async def read(response: aiohttp.ClientResponse, pieces: int) -> str:
     return text
 
 
-async def test_a_closed_socket_does_not_end_the_reply(tmp_path: Path, babbler: Path) -> None:
+async def test_a_closed_socket_does_not_end_the_reply(tmp_path: Path, babbler: str) -> None:
     with server(tmp_path, babbler) as (_, address):
         async with aiohttp.ClientSession() as session:
             response, _ = await begin(session, address)
@@ -127,7 +85,7 @@ async def test_a_closed_socket_does_not_end_the_reply(tmp_path: Path, babbler: P
     assert turn["completion_tokens"] == 1900
 
 
-async def test_after_its_grace_a_reply_nobody_reads_makes_room(tmp_path: Path, babbler: Path) -> None:
+async def test_after_its_grace_a_reply_nobody_reads_makes_room(tmp_path: Path, babbler: str) -> None:
     with server(tmp_path, babbler, "--slots", "1", "--grace", "0.01") as (process, address):
         async with aiohttp.ClientSession() as session:
             response, heard = await begin(session, address)
@@ -149,7 +107,7 @@ async def test_after_its_grace_a_reply_nobody_reads_makes_room(tmp_path: Path, b
     assert second["state"] == "completed"
 
 
-async def test_a_killed_worker_costs_one_reply(tmp_path: Path, babbler: Path) -> None:
+async def test_a_killed_worker_costs_one_reply(tmp_path: Path, babbler: str) -> None:
     with server(tmp_path, babbler) as (process, address):
         async with aiohttp.ClientSession() as session:
             response, heard = await begin(session, address)
@@ -172,7 +130,7 @@ async def test_a_killed_worker_costs_one_reply(tmp_path: Path, babbler: Path) ->
             assert (await again.json())["usage"]["completion_tokens"] == 9
 
 
-async def test_a_killed_server_keeps_the_question_and_the_text(tmp_path: Path, babbler: Path) -> None:
+async def test_a_killed_server_keeps_the_question_and_the_text(tmp_path: Path, babbler: str) -> None:
     with server(tmp_path, babbler) as (process, address):
         async with aiohttp.ClientSession() as session:
             response, heard = await begin(session, address)

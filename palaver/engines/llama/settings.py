@@ -48,6 +48,8 @@ class LlamaSettings(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{field} must be from 1 to {highest}, not {value}.", setting=field)
         if self.context is not None and self.context < 1:
             raise ConfigError(f"context must be at least 1 token, not {self.context}.", setting="context")
+        if not _is_text(str(self.path)):
+            raise ConfigError(f"The path {str(self.path)!r} is not text in UTF-8.", setting="model")
         for field in ("stall_timeout", "start_timeout"):
             value = getattr(self, field)
             if not value > 0:
@@ -58,6 +60,11 @@ class LlamaSettings(msgspec.Struct, frozen=True):
         wanted = self.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
         padded = -(-wanted // CONTEXT_STEP) * CONTEXT_STEP
         return min(padded, trained) if trained else padded
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be told to the worker: Python holds bytes of a name that are not UTF-8 as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def cores() -> int:

@@ -33,7 +33,8 @@ async def make_engine(temporary: Path) -> AsyncIterator[MakeEngine]:
     made = []
 
     def make(path: Path = POCKET, **settings: Any) -> LlamaEngine:
-        engine = LlamaEngine(LlamaSettings(path, "pocket", **settings))
+        # One thread: several that wait for each other are slower where the machine is busy with other tests.
+        engine = LlamaEngine(LlamaSettings(path, "pocket", **{"threads": 1} | settings))
         made.append(engine)
         return engine
 

@@ -19,9 +19,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "uvloop":
-        import uvloop
-
-        uvloop.run(main())
-    else:
-        asyncio.run(main())
+    asyncio.run(main())

@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import signal
+import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from palaver.core.message import Message, Role
 from palaver.core.turn import ContentDelta, EngineEvent, Finish, Sampling, Usage
@@ -20,6 +23,8 @@ EXACT = Sampling(temperature=0.0, max_tokens=80)
 UNLIMITED = Sampling(temperature=0.0)
 ENDLESS = (f"Please remember the code {'7' * 20}.", "Okay.", "What is the code?")
 """Asked this, the model repeats one digit to the end of its context: some 2,000 tokens, the same every time."""
+
+unix = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
 PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""
@@ -62,6 +67,12 @@ def worker_of(engine: LlamaEngine) -> Worker:
     worker = engine._supervisor.running
     assert worker is not None
     return worker
+
+
+def kill(engine: LlamaEngine, number: signal.Signals = signal.SIGKILL) -> int:
+    pid = worker_of(engine).pid
+    os.kill(pid, number)
+    return pid
 
 
 async def slots(engine: LlamaEngine) -> list[dict[str, Any]]:

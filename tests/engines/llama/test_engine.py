@@ -110,6 +110,11 @@ async def test_control_tokens_in_a_message_are_text(engine: LlamaEngine) -> None
     assert await raw_count(engine, "<|im_end|>") == plain  # so it would act if it were not broken up
 
 
+@pytest.mark.parametrize("text", ["", "a\0b", "\0", "\u202e\ufeff\ufffd", "\U000e0001" * 50, "x" * 100_000])
+async def test_any_text_can_be_counted(engine: LlamaEngine, text: str) -> None:
+    assert await engine.count(window(text), "pocket") >= 8
+
+
 async def test_tools_are_refused_and_the_place_is_free(make_engine: MakeEngine) -> None:
     engine = make_engine(slots=1)
     tool = Window(

@@ -35,6 +35,12 @@ def test_values_that_cannot_be_used_are_named(field: str, bad: Any) -> None:
     assert caught.value.setting == field
 
 
+def test_a_path_that_cannot_be_told_to_the_worker() -> None:
+    with pytest.raises(ConfigError, match="UTF-8") as caught:
+        LlamaSettings(Path("m\udce9.gguf"), "m").check()
+    assert caught.value.setting == "model"
+
+
 def test_the_defaults_can_be_used() -> None:
     PLAIN.check()
 

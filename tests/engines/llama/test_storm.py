@@ -2,19 +2,15 @@
 
 import asyncio
 import random
-import signal
-import sys
 from collections import Counter
-
-import pytest
 
 from palaver.core.errors import EngineBroke, EngineUnavailable
 from palaver.core.turn import Sampling
 from palaver.engines.llama import LlamaEngine
 from tests.engines.llama.conftest import MakeEngine
-from tests.engines.llama.talk import ENDLESS, ask, options, slots, until, window, worker_of
+from tests.engines.llama.talk import ENDLESS, ask, kill, options, slots, unix, until, window
 
-LONG = Sampling(temperature=0.0, max_tokens=150)
+LONG = Sampling(temperature=0.0, max_tokens=60)
 REQUESTS = 60
 KILLS = (20, 40)
 """The worker is killed when so many requests were sent."""
@@ -22,7 +18,7 @@ KILLS = (20, 40)
 
 async def one(engine: LlamaEngine, dice: random.Random, number: int) -> str:
     """Ask something and perhaps leave after some events; how it ended."""
-    texts = dice.choice([ENDLESS, ("What is the capital of France?",), ("hi " * 300,)])
+    texts = dice.choice([ENDLESS, ("What is the capital of France?",), ("hi " * 200,)])
     prompt = window(
         *texts, conversation=str(dice.randrange(8)), owner=dice.choice(["ada", "bob"]), turn=str(number)
     )
@@ -41,7 +37,7 @@ async def one(engine: LlamaEngine, dice: random.Random, number: int) -> str:
         await events.aclose()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+@unix
 async def test_nothing_is_lost_in_a_storm(make_engine: MakeEngine) -> None:
     dice = random.Random(1)
     engine = make_engine(slots=3, batch=64)
@@ -54,7 +50,7 @@ async def test_nothing_is_lost_in_a_storm(make_engine: MakeEngine) -> None:
             dice.choice(tasks).cancel()
         if number in KILLS:
             await until(lambda: engine.worker_pid)
-            worker_of(engine)._process.send_signal(signal.SIGKILL)
+            kill(engine)
     ends = Counter(await asyncio.gather(*(ended(task) for task in tasks)))
     assert min(ends["finished"], ends["left"], ends["cancelled"]) > 2
     assert sum(ends.values()) == REQUESTS
