@@ -9,16 +9,16 @@ from typing import Any
 
 import aiohttp
 
-from palaver import wiring
 from palaver.cli import logs
 from palaver.config import load
 from palaver.engines.llama import LlamaEngine
+from palaver.wiring import assembly
 
 
 async def main(flags: dict[str, Any]) -> None:
     config = load(flags, environment={})
     logs.configure(config)
-    async with wiring.running(config) as running:
+    async with assembly.running(config) as running:
         told: dict[str, Any] = {"address": running.owner.address}
         engine = (await running.chat.catalog.find(running.owner.model)).engine
         if isinstance(engine, LlamaEngine):

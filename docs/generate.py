@@ -16,12 +16,12 @@ import aiohttp
 import typer
 from typer.main import get_command
 
-from palaver import wiring
 from palaver.cli import logs
 from palaver.cli.main import app
 from palaver.cli.options import SERVING, WHERE, default_text, described, flag, variable
 from palaver.config import Config
 from palaver.stores.migrations import migrations
+from palaver.wiring import assembly
 
 REFERENCE = Path(__file__).parent / "reference"
 MADE = "<!-- Written by `make docs`. Do not edit. -->\n"
@@ -155,7 +155,7 @@ async def openapi_document() -> dict[str, Any]:
         config = Config(data_dir=folder, model="scripted")
         logs.configure(config, quiet=True)
         async with (
-            wiring.running(config, private=True) as running,
+            assembly.running(config, private=True) as running,
             aiohttp.ClientSession() as session,
             session.get(f"{running.owner.address}/openapi.json") as answer,
         ):

@@ -192,7 +192,10 @@ async def _find_or_be(config: Config, stack: contextlib.AsyncExitStack) -> tuple
         if owner is not None:
             return owner, False
         try:
-            running = await stack.enter_async_context(wiring.running(config, private=True))
+            # All that answers is imported here: it takes half a second that a mere client need not wait.
+            from palaver.wiring import assembly
+
+            running = await stack.enter_async_context(assembly.running(config, private=True))
             return running.owner, True
         except StoreOwned as error:
             # Another process was quicker, or is on its way out: look again until it says where it answers.

@@ -178,9 +178,8 @@ class RunningTurn:
                         self.live.publish(event)
                         self._check_alone()
                         if self._stopped:
-                            await asyncio.sleep(
-                                0
-                            )  # here the cancellation strikes, not only where the engine waits
+                            # Where the cancellation strikes: an engine with much at hand may not wait for long.
+                            await asyncio.sleep(0)
                     case _:
                         assert_never(event)
         raise EngineError("The model ended without saying so.")

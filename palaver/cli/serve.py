@@ -48,10 +48,10 @@ async def _serve(config: Config) -> None:
 
 
 async def _run(config: Config, stop: asyncio.Event) -> None:
-    from palaver import wiring
+    from palaver.wiring import assembly
 
-    async with wiring.running(config) as running:
-        model = f"{running.owner.model}, {await wiring.start_engine(running)}"
+    async with assembly.running(config) as running:
+        model = f"{running.owner.model}, {await assembly.start_engine(running)}"
         print("\n".join(ready_lines(config, running.owner.address, model)), flush=True)
         if config.no_auth and not config.on_loopback and not config.api_key:
             print(f"palaver: {OPEN_TO_ALL}", file=sys.stderr)

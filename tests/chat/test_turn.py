@@ -102,7 +102,9 @@ async def test_the_engine_gets_what_the_client_sent(chat: Chat, engine: PuppetEn
         system("in the middle"),
         Message("user", [TextPart("more")]),
     ]
-    asked = request(*sent, sampling=Sampling(top_p=0.5, temperature=0.0), extra={"raw": True})
+    asked = request(
+        *sent, sampling=Sampling(top_p=0.5, temperature=0.0), reasoning=False, extra={"raw": True}
+    )
     live = await chat.say(asked)
     play = await engine.play()
     assert play.window.messages == tuple(sent)
@@ -114,6 +116,7 @@ async def test_the_engine_gets_what_the_client_sent(chat: Chat, engine: PuppetEn
     assert play.options.model == "puppet-7b"
     assert play.options.sampling == Sampling(top_p=0.5, temperature=0.0)
     assert play.options.extra == {"raw": True}
+    assert play.options.reasoning is False
 
 
 async def test_known_messages_are_seen_as_stored_but_for_the_reasoning_that_was_sent(

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +90,31 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def freeze(engine: LlamaEngine) -> int:
+    """Have the worker hang, and wait until it does: its threads run on until each has met the signal."""
+    pid = kill(engine, signal.SIGSTOP)
+    if Path("/proc/self/task").exists():
+        await until(lambda: states(pid) == {"T"})
+    else:
+        await asyncio.sleep(0.2)
+    return pid
+
+
 def is_running(pid: int) -> bool:
     """Whether there is a process of this id that has not ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    if not Path("/proc/self/stat").exists():
+    if not Path("/proc/self/task").exists():
         return True
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"  # a zombie has ended, only nobody has asked how
+    return not states(pid) <= {"Z"}  # a zombie has ended, only nobody has asked how
+
+
+def states(pid: int) -> set[str]:
+    """The states of a process's threads, as Linux calls them."""
+    found = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it has just ended
+            found.add(path.read_text().rpartition(")")[2].split()[0])
+    return found

@@ -14,6 +14,7 @@ from tests.engines.llama.talk import (
     ENDLESS,
     UNLIMITED,
     ask,
+    freeze,
     is_running,
     kill,
     options,
@@ -58,7 +59,7 @@ async def test_a_worker_killed_in_mid_reply(engine: LlamaEngine) -> None:
 @unix
 async def test_a_worker_killed_before_the_first_word(engine: LlamaEngine) -> None:
     await engine.start()
-    kill(engine, signal.SIGSTOP)  # so that it cannot answer
+    await freeze(engine)
     reply = asyncio.create_task(ask(engine, QUESTION))
     count = asyncio.create_task(engine.count(QUESTION, "pocket"))
     await asyncio.sleep(0.05)
@@ -96,7 +97,7 @@ async def test_a_worker_that_hangs_is_given_up(make_engine: MakeEngine) -> None:
     first, second = endless(engine, "a"), endless(engine, "b")
     await read(first, 3)
     await read(second, 3)
-    hung = kill(engine, signal.SIGSTOP)
+    hung = await freeze(engine)
     results = await asyncio.gather(drain(first), drain(second), return_exceptions=True)
     assert any(isinstance(result, EngineTimeout) for result in results)
     assert all(isinstance(result, EngineTimeout | EngineBroke) for result in results)
@@ -110,7 +111,7 @@ async def test_a_reply_left_on_a_worker_that_hangs_does_not_keep_its_place(make_
     engine = make_engine(slots=1, stall_timeout=1.5)
     reply = endless(engine)
     await read(reply, 3)
-    kill(engine, signal.SIGSTOP)
+    await freeze(engine)
     await reply.aclose()
     assert (await ask(engine, QUESTION)).text.endswith("Paris.")
 
@@ -119,7 +120,7 @@ async def test_a_reply_left_on_a_worker_that_hangs_does_not_keep_its_place(make_
 async def test_a_reply_left_before_the_worker_has_it_keeps_its_place(make_engine: MakeEngine) -> None:
     engine = make_engine(slots=1)
     await engine.start()
-    kill(engine, signal.SIGSTOP)
+    await freeze(engine)
     left = asyncio.create_task(ask(engine, window("What is the capital of Peru?", owner="bob")))
     await asyncio.sleep(0.05)
     left.cancel()

@@ -1,4 +1,4 @@
-"""The only module that knows both settings and rooms: it puts one palaver together and takes it apart."""
+"""Puts one palaver together from its settings, and takes it apart."""
 
 from __future__ import annotations
 
@@ -29,11 +29,8 @@ from palaver.engines.scripted import ScriptedEngine
 from palaver.engines.upstream import UpstreamEngine
 from palaver.server.app import ServerSettings, build_app
 from palaver.stores.ownership import Owner
-from palaver.stores.ownership import find_owner as find_owner_of
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
-
-__all__ = ["Owner", "Running", "find_owner", "running"]
 
 log = structlog.get_logger(__name__)
 
@@ -74,11 +71,6 @@ async def start_engine(running: Running) -> str:
     await engine.start()
     threads = engine.settings.threads or cores()
     return f"on {engine.device}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def find_owner(config: Config) -> Owner | None:
-    """The process that owns the store and answers, or None."""
-    return find_owner_of(config.store_path)
 
 
 @contextlib.asynccontextmanager
