@@ -2,7 +2,7 @@
 
 What it says is noise, what it costs is real: the shape is that of Llama 3.2 1B (16 layers, width 2048, grouped
 heads, 128,256 tokens), the weights are Q4_0 blocks of random bytes. The tokenizer is pocket's, filled up with
-unused tokens. Needs the package `gguf` (the extra `bench`).
+made-up words. Needs the package `gguf` (the extra `bench`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import gguf
-import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, TokenType
+try:
+    import numpy as np
+    from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, TokenType
+except ImportError as error:
+    raise SystemExit(
+        f"{error}: run `.venv/bin/pip install -c constraints.txt -e '.[bench]'` first"
+    ) from error
 
 from palaver.engines.pocket import POCKET
 
@@ -53,11 +57,11 @@ def _add_tokenizer(writer: GGUFWriter) -> None:
     fields = GGUFReader(POCKET).fields
     tokens = [str(token) for token in fields["tokenizer.ggml.tokens"].contents()]
     kinds = [int(kind) for kind in fields["tokenizer.ggml.token_type"].contents()]
-    unused = TOKENS - len(tokens)
+    more = TOKENS - len(tokens)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
-    writer.add_token_list([*tokens, *(f"[unused{i}]" for i in range(unused))])
-    writer.add_token_types([*kinds, *([TokenType.UNUSED] * unused)])
+    writer.add_token_list([*tokens, *(f"\u0120word{i}" for i in range(more))])  # U+0120 stands for a space
+    writer.add_token_types([*kinds, *([TokenType.NORMAL] * more)])
     writer.add_token_merges([str(merge) for merge in fields["tokenizer.ggml.merges"].contents()])
     writer.add_eos_token_id(int(fields["tokenizer.ggml.eos_token_id"].contents()))
     writer.add_add_bos_token(False)
@@ -93,5 +97,4 @@ def _add_weights(writer: GGUFWriter, random: np.random.Generator) -> None:
 
 
 if __name__ == "__main__":
-    assert gguf.GGUF_MAGIC, "the package gguf"
     write_model(Path(sys.argv[1]))

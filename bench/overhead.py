@@ -126,12 +126,12 @@ async def sessions(
         yield through, direct
 
 
-async def compare_streams(model: str, name: str, tokens: int, rounds: int) -> None:
+async def compare_streams(model: str, name: str, threads: int, tokens: int, rounds: int) -> None:
     print(f"\nThrough palaver over the same worker driven directly: {name}, {tokens} tokens a stream")
     print(
         "streams   tokens/s palaver   directly   ratio    TTFT ms palaver   directly   ratio   CPU µs a token"
     )
-    with server(model=model, slots=max(STREAMS), context=1024) as run:
+    with server(model=model, slots=max(STREAMS), context=1024, threads=threads) as run:
         async with sessions(run.told) as (through, direct):
             for count in STREAMS:
                 await compare_once(run, through, direct, name, count, tokens, rounds)
@@ -235,7 +235,8 @@ async def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or make_babbler(Path(folder))
-        await compare_streams(str(model), model.stem, options.tokens, options.rounds)
+        threads = 0 if options.model else 1  # more than one only wait for each other in so small a model
+        await compare_streams(str(model), model.stem, threads, options.tokens, options.rounds)
         script = Path(folder) / "script.jsonl"
         script.write_text(json.dumps({"reply": "Yes."}) + "\n")
         await measure_histories(script)

@@ -13,56 +13,28 @@ import queue
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palaver.core.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
+from palaver.core.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from palaver.stores.database import Row, Session
 from palaver.stores.migrations import migrations
 from palaver.stores.ownership import Ownership
 from palaver.stores.queries import QUERIES
+from palaver.stores.sqlite_errors import as_store_error, breaks_group, mapped_errors, mapped_os_errors
 
 T = TypeVar("T")
 GROUP = 64
 """At most so many writes share a commit."""
 READERS = 2
+PRIVATE = 0o600
+"""The mode of a new file: what people say is for its owner only. A file that is there keeps its own."""
 BUSY_MS = 5000
 APPLICATION_ID = 0x70616C61
 """Says in the file's header that it is ours: "pala"."""
-_MEANINGS: dict[int, type[StoreError]] = {
-    sqlite3.SQLITE_FULL: StoreFull,
-    sqlite3.SQLITE_CORRUPT: StoreCorrupt,
-    sqlite3.SQLITE_NOTADB: StoreCorrupt,
-}
-
-
-@contextlib.contextmanager
-def mapped_errors() -> Iterator[None]:
-    """Turn what sqlite3 raises into the store's own errors; the one place where it is done."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _meaning(error) from error
-
-
-def _meaning(error: sqlite3.Error) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", None)
-    kind = _MEANINGS.get(code & 0xFF, StoreUnavailable) if code is not None else StoreUnavailable
-    detail = "" if kind is StoreFull else f" (SQLite: {error})"
-    return kind(" ".join((kind.__doc__ or "").split()) + detail)
-
-
-def _as_store_error(error: Exception) -> Exception:
-    return _meaning(error) if isinstance(error, sqlite3.Error) else error
-
-
-def _breaks_group(error: Exception) -> bool:
-    """Whether an error is the file's or the disk's, not the fault of one piece of work."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF not in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR)
 
 
 @lru_cache(maxsize=512)
@@ -139,7 +111,7 @@ class SqliteDatabase:
 
         Raises StoreOwned, StoreTooNew, StoreCorrupt, StoreUnavailable, StoreFull.
         """
-        with _mapped_os_errors():
+        with mapped_os_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             ownership = Ownership.take(path)
         database = cls(path, ownership)
@@ -169,6 +141,9 @@ class SqliteDatabase:
 
     def _migrate(self) -> None:
         known = migrations("sqlite")
+        with mapped_os_errors():
+            if not self._path.exists():
+                self._path.touch(PRIVATE)  # SQLite gives the files beside it the same mode
         with mapped_errors():
             with contextlib.closing(self._open()) as connection:
                 version = self._check_version(connection, len(known))
@@ -264,15 +239,15 @@ class SqliteDatabase:
             try:
                 write.result = write.work(session)
             except Exception as error:  # whatever it is belongs to the caller that awaits this write
-                if _breaks_group(error) or not connection.in_transaction:
+                if breaks_group(error) or not connection.in_transaction:
                     raise
-                write.error = _as_store_error(error)
+                write.error = as_store_error(error)
                 connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
         connection.execute("COMMIT")
 
     async def announce(self, address: str, key: str, model: str = "") -> None:
-        with _mapped_os_errors():
+        with mapped_os_errors():
             self._ownership.announce(address, key, model)
 
     async def close(self) -> None:
@@ -289,13 +264,3 @@ class SqliteDatabase:
         self._readers.shutdown()
         for connection in self._connections:
             connection.close()
-
-
-@contextlib.contextmanager
-def _mapped_os_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The store's folder cannot be used: {error.strerror} ({error.filename})"
-        ) from error

@@ -78,6 +78,16 @@ class Endings(Part):
         again = await talker.admit([user("hi"), assistant("hel"), user("go on")])
         assert again.conversation == admitted.conversation
 
+    @pytest.mark.parametrize(("code", "message"), [("EngineBroke", None), (None, "It broke."), (None, None)])
+    async def test_a_reason_may_be_half_known(
+        self, store: Store, code: str | None, message: str | None
+    ) -> None:
+        talker = Talker(store)
+        admitted = await talker.admit([user("hi")])
+        await talker.end(admitted.turn, "", TurnState.FAILED, error_code=code, error_message=message)
+        record = await store.turn("local", admitted.turn)
+        assert (record.error_code, record.error_message) == (code, message)
+
     @pytest.mark.parametrize("state", ENDED)
     async def test_without_text_there_is_no_reply(self, store: Store, state: TurnState) -> None:
         talker = Talker(store)

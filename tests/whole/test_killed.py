@@ -99,8 +99,9 @@ async def test_after_its_grace_a_reply_nobody_reads_makes_room(tmp_path: Path, b
             while not turns(tmp_path)[0]["ended_at"]:
                 await asyncio.sleep(0.02)
             os.kill(worker, signal.SIGCONT)
-            answer = await other
-            assert answer.status == 200, await answer.text()
+            async with await other as answer:
+                assert answer.status == 200, await answer.text()
+                await answer.read()
         first, second = await wait_for_end(tmp_path, 2)
     assert first["state"] == "incomplete"
     assert json.loads(first["body"])["content"].startswith(heard)
@@ -118,16 +119,11 @@ async def test_a_killed_worker_costs_one_reply(tmp_path: Path, babbler: str) -> 
             (turn,) = await wait_for_end(tmp_path, 1)
             assert turn["state"] == "incomplete"
             assert json.loads(turn["body"])["content"].startswith(heard)
-            again = await session.post(
-                address + "/v1/chat/completions", json={"model": "pocket", "messages": [QUESTION]}
-            )
-            assert again.status == 200, await again.text()
-            again = await session.post(
-                address + "/v1/chat/completions",
-                json={"model": "babble", "messages": [QUESTION], "max_tokens": 9},
-            )
-            assert again.status == 200, await again.text()
-            assert (await again.json())["usage"]["completion_tokens"] == 9
+            for model in ("pocket", "babble"):
+                body = {"model": model, "messages": [QUESTION], "max_tokens": 9}
+                async with session.post(address + "/v1/chat/completions", json=body) as again:
+                    assert again.status == 200, await again.text()
+                    assert (await again.json())["usage"]["completion_tokens"] == 9
 
 
 async def test_a_killed_server_keeps_the_question_and_the_text(tmp_path: Path, babbler: str) -> None:

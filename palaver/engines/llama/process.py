@@ -6,14 +6,10 @@ import asyncio
 import os
 import re
 import secrets
-import shutil
 import signal
-import socket
 import sys
-import tempfile
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -21,12 +17,11 @@ import structlog
 
 from palaver.core.errors import EngineUnavailable
 from palaver.engines.llama import worker
+from palaver.engines.llama.folder import PrivateFolder
 from palaver.engines.llama.settings import LlamaSettings, cores
 
 LOG_LINES = 50
 LINE_LIMIT = 4096
-SOCKET_PATH_LIMIT = 100
-"""Bytes; the address of a Unix socket holds 104 on macOS and 108 on Linux."""
 STOP_SECONDS = 2.0
 """How long a worker gets to end by itself."""
 CONNECT_SECONDS = 10.0
@@ -53,7 +48,7 @@ class Worker:
     """A running worker. `session` asks it, with paths below `base`."""
 
     def __init__(
-        self, settings: LlamaSettings, process: asyncio.subprocess.Process, folder: Path | None
+        self, settings: LlamaSettings, process: asyncio.subprocess.Process, folder: PrivateFolder | None
     ) -> None:
         self.settings = settings
         self.session: aiohttp.ClientSession
@@ -71,8 +66,9 @@ class Worker:
 
         Raises EngineUnavailable.
         """
-        folder = _private_folder()
+        folder = None
         try:
+            folder = PrivateFolder.make()
             # PR_SET_PDEATHSIG is tied to the thread that starts the child: the event loop's, which lives as
             # long as the child is watched.
             process = await asyncio.create_subprocess_exec(
@@ -84,7 +80,8 @@ class Worker:
                 start_new_session=True,  # signals of the terminal are for palaver alone
             )
         except BaseException as error:
-            _remove(folder)
+            if folder is not None:
+                folder.remove()
             if isinstance(error, OSError):
                 raise EngineUnavailable(f"The model worker could not be started: {error}") from error
             raise
@@ -144,7 +141,8 @@ class Worker:
         await self._log
         if hasattr(self, "session"):
             await self.session.close()
-        _remove(self._folder)
+        if self._folder is not None:
+            self._folder.remove()
 
     def _kill(self) -> None:
         if self._process.returncode is None:
@@ -154,7 +152,7 @@ class Worker:
     async def _set_up(self, slot_context: int) -> None:
         """Tell the worker what to run, and wait until it does."""
         key = secrets.token_urlsafe(24)
-        path = str(self._folder / "w.sock") if self._folder else None
+        path = str(self._folder.socket) if self._folder else None
         start: worker.Start = {
             "parent": os.getpid(),
             "model": str(self.settings.path),
@@ -237,19 +235,3 @@ class Worker:
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not SECRET.fullmatch(name)}
     return ENVIRONMENT | kept
-
-
-def _private_folder() -> Path | None:
-    """A new folder that only this user may enter; None where a Unix socket in it could not be used."""
-    if not hasattr(socket, "AF_UNIX"):
-        return None
-    folder = Path(tempfile.mkdtemp(prefix="palaver-"))  # mode 0700
-    if len(os.fsencode(folder / "w.sock")) > SOCKET_PATH_LIMIT:
-        _remove(folder)
-        return None
-    return folder
-
-
-def _remove(folder: Path | None) -> None:
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)

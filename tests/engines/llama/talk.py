@@ -26,6 +26,7 @@ ENDLESS = (f"Please remember the code {'7' * 20}.", "Okay.", "What is the code?"
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
+HAS_PROC = Path("/proc/self/task").exists()
 PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""
 
@@ -93,7 +94,7 @@ async def until(condition: Callable[[], object]) -> None:
 async def freeze(engine: LlamaEngine) -> int:
     """Have the worker hang, and wait until it does: its threads run on until each has met the signal."""
     pid = kill(engine, signal.SIGSTOP)
-    if Path("/proc/self/task").exists():
+    if HAS_PROC:
         await until(lambda: states(pid) == {"T"})
     else:
         await asyncio.sleep(0.2)
@@ -106,7 +107,7 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    if not Path("/proc/self/task").exists():
+    if not HAS_PROC:
         return True
     return not states(pid) <= {"Z"}  # a zombie has ended, only nobody has asked how
 
