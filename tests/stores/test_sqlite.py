@@ -231,7 +231,11 @@ class TestThreads:
 async def test_a_new_store_is_for_its_user_only(tmp_path: Path) -> None:
     database = await SqliteDatabase.open(tmp_path / "palaver.db")
     await database.write(lambda session: session.run("add_owner", name="x", secret=b"s", now=0))
-    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    modes = modes_in(tmp_path)
     await database.close()
     assert {"palaver.db", "palaver.db-wal", "palaver.db-shm"} <= set(modes)
     assert set(modes.values()) == {0o600}
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
