@@ -50,7 +50,7 @@ format: $(STAMPS)/dev ## format the code and repair what ruff can
 docs: $(STAMPS)/dev ## write the generated parts of the documentation
 	@$(BIN)/python -m docs.generate
 
-hooks: ## have git run `make lint` before every commit
+hooks: ## have git run `make check` before every commit
 	@git config core.hooksPath .githooks
 
 wheel: $(STAMPS)/dev ## build the wheel into dist/

@@ -31,7 +31,7 @@ from bench.babble import make_babbler
 
 STREAMS = (1, 4, 16)
 ROUNDS = 5
-HISTORIES = (2, 200, 2000)
+HISTORIES = (2, 200, 1000, 2000)
 REPEATS = 30
 WORDS = "It was the best of times for a test of times, it was the worst of prompts, it was an age of tokens. "
 
