@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
-import structlog
 
 from palaver.core import ids
 from palaver.core.errors import EngineUnavailable, InvalidRequest, TooManyRequests
@@ -24,8 +23,6 @@ from palaver.engines.base import Catalog, Model
 from palaver.live import LiveReply
 from palaver.running import RunningTurn
 from palaver.stores.base import Admission, Store
-
-log = structlog.get_logger(__name__)
 
 LOOK_AGAIN = 1.0
 """Seconds between looks whether anybody waits for the place of a turn that nobody reads."""

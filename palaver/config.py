@@ -19,6 +19,8 @@ from msgspec import Meta
 
 PREFIX = "PALAVER_"
 FILE_NAME = "palaver.toml"
+SECRET = ("api_key", "upstream_key")
+"""Settings whose values no error repeats."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -191,7 +193,13 @@ def _converted(name: str, value: Any, source: str) -> Any:
     try:
         return msgspec.convert(value, types[name], strict=False)
     except msgspec.ValidationError as error:
-        raise SettingError(name, f"{str(error).split(' - at ')[0]}, but {source} says {value!r}") from None
+        raise SettingError(
+            name, f"{str(error).split(' - at ')[0]}, but {source} says {_shown(name, value)}"
+        ) from None
+
+
+def _shown(name: str, value: Any) -> str:
+    return "something else" if name in SECRET else repr(value)
 
 
 def _table(name: str, pairs: list[str], source: str) -> dict[str, str]:
@@ -199,7 +207,7 @@ def _table(name: str, pairs: list[str], source: str) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.strip().partition("=")
         if not (equals and key and value):
-            raise SettingError(name, f"{pair!r} is not NAME=VALUE ({source})")
+            raise SettingError(name, f"{_shown(name, pair)} is not NAME=VALUE ({source})")
         table[key] = value
     return table
 

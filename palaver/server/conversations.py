@@ -129,7 +129,8 @@ class Conversations:
                 path="/conversations/{conversation}",
                 handler=self.retrieve,
                 summary="One conversation, by id or by name",
-                description="A name is looked up among those of the end user.",
+                description="Where an end user is named, those of others are not found; a name is looked up among "
+                "those of the end user.",
                 query=ConversationQuery,
                 headers=USER_HEADERS,
                 reply=ConversationBody,

@@ -166,7 +166,11 @@ class Store(Protocol):
         """
 
     async def conversation(self, owner: str, ref: str, end_user: str | None = None) -> Conversation:
-        """One conversation, by id or by name (among those of `end_user`). Raises ConversationNotFound."""
+        """One conversation, by id or by name. Raises ConversationNotFound.
+
+        Where an `end_user` is named, another's is not found; without one, a name is that of a conversation
+        that has no end user.
+        """
 
     async def items(
         self,

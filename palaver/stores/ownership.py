@@ -91,8 +91,10 @@ def read_note(store: Path) -> Owner | None:
 
 
 def _lock_of(store: Path) -> Path:
+    store = store.resolve()  # a file that two links lead to has one owner
     return store.with_name(store.name + ".lock")
 
 
 def _note_of(store: Path) -> Path:
+    store = store.resolve()
     return store.with_name(store.name + ".owner.json")

@@ -32,8 +32,6 @@ from palaver.stores.ownership import Owner
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
 
-log = structlog.get_logger(__name__)
-
 POCKET_DEFAULTS = Sampling(temperature=0.0, max_tokens=80)
 POCKET_DESCRIPTION = "Built-in demo model of 4 MB: remembers what it is told and knows a few cities."
 START_PATIENCE = 30.0
@@ -80,6 +78,7 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
     `private` listens on a free port of loopback, for this machine's user only. When the block ends, running
     turns end as incomplete, with their text stored. Raises ConfigError (a taken port too), StoreError.
     """
+    _log_through_logging()
     async with contextlib.AsyncExitStack() as stack:
         catalog, default_model = _catalog(config)
         stack.push_async_callback(catalog.close)
@@ -99,6 +98,24 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
         address = _address(listener)
         await store.announce(address, key, default_model)
         yield Running(Owner(address, key, os.getpid(), default_model), chat, config)
+
+
+def _log_through_logging() -> None:
+    """Hand log lines to `logging`, unless the program around us has set structlog up.
+
+    Left to itself, structlog prints to standard output, and with an exception the values of variables: keys,
+    and what people wrote.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.processors.format_exc_info,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from palaver.cli.main import app
 from palaver.cli.options import described, flag
-from palaver.config import Config
+from palaver.config import Config, SettingError, load
 from tests.cli.running import palaver
 
 KEPT_OUT = {"upstream_key"}
@@ -85,3 +85,19 @@ def test_a_bad_variable_is_named_with_where_it_stands(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "slots" in done.stderr
     assert "the environment" in done.stderr
+
+
+@pytest.mark.parametrize("keys", ["sk-hidden", "a=b,sk-hidden"])
+def test_a_bad_key_is_not_repeated(tmp_path: Path, keys: str) -> None:
+    done = palaver(tmp_path, "where", PALAVER_UPSTREAM_KEY=keys)
+    assert done.returncode == 2
+    assert done.stderr.startswith("palaver: upstream_key: ")
+    assert "sk-hidden" not in done.stderr
+
+
+def test_a_bad_key_in_the_file_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "palaver.toml"
+    file.write_text('upstream_key = ["sk-hidden"]\n', encoding="utf-8")
+    with pytest.raises(SettingError) as raised:
+        load({}, file=file, environment={})
+    assert "sk-hidden" not in str(raised.value)

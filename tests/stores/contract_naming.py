@@ -113,3 +113,12 @@ class Naming(Part):
         for end_user in (None, "", "bob"):
             with pytest.raises(ConversationNotFound):
                 await store.conversation("local", "notes", end_user)
+
+    async def test_who_names_an_end_user_does_not_read_anothers_id(self, store: Store) -> None:
+        ann = await Talker(store, end_user="ann").talk("hi", "hello")
+        nobodys = await Talker(store).talk("hi", "hello")
+        await Talker(store, end_user="bob").admit([user("hi")])
+        assert (await store.conversation("local", ann, "ann")).id == ann
+        for theirs in (ann, nobodys):
+            with pytest.raises(ConversationNotFound):
+                await store.conversation("local", theirs, "bob")

@@ -129,3 +129,19 @@ def test_a_note_left_by_a_dead_owner_counts_for_nothing(path: Path) -> None:
     owner = Ownership.take(path)
     assert read_note(path) is None
     owner.release()
+
+
+def test_a_link_to_a_store_leads_to_the_same_owner(path: Path, tmp_path: Path) -> None:
+    path.touch()
+    link = tmp_path / "elsewhere.db"
+    link.symlink_to(path)
+    owner = Ownership.take(path)
+    try:
+        with pytest.raises(StoreOwned):
+            Ownership.take(link)
+        owner.announce(ADDRESS, "key")
+        found = find_owner(link)
+        assert found is not None
+        assert found.address == ADDRESS
+    finally:
+        owner.release()

@@ -18,7 +18,7 @@ SELECT c.seq, c.updated_at FROM conversations c JOIN owners o ON o.seq = c.owner
 WHERE o.name = :owner AND c.id = :id
 
 -- name: find_conversation
--- By id, else by name among those of an end user. Two lookups by index: an OR of both would read them all.
+-- By id, else by name; of an end user where one is named. Two lookups by index: an OR of both would read them all.
 SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
        c.seq AS seq, c.head AS head_seq
@@ -33,6 +33,7 @@ WHERE o.name = :owner AND c.seq = coalesce(
        AND coalesce(n.end_user, 0) = CASE WHEN :end_user IS NULL THEN 0 ELSE (
            SELECT u.seq FROM end_users u JOIN owners v ON v.seq = u.owner
            WHERE v.name = :owner AND u.name = :end_user) END))
+  AND (:end_user IS NULL OR e.name = :end_user)
 
 -- name: items_up_from
 -- One page of a path, nearest first.
