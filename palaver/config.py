@@ -213,6 +213,8 @@ def _table(name: str, pairs: list[str], source: str) -> dict[str, str]:
 
 
 def _check(config: Config) -> None:
+    if config.store and not config.store.removeprefix("sqlite:///").rpartition("/")[2]:
+        raise SettingError("store", f"{config.store!r} names no file: it is sqlite:///PATH")
     if config.store and not config.store.startswith("sqlite:///"):
         raise SettingError("store", f"{config.store!r} is not sqlite:///PATH")
     if not config.on_loopback and not config.api_key and not config.no_auth:

@@ -93,7 +93,7 @@ class Palaver:
         """Find the owner of the store, or be it until the end of the block.
 
         Without `config`, settings come from the configuration file and the environment. Raises StoreError,
-        ConfigError.
+        ConfigError, and `palaver.config.SettingError` for a setting from there that cannot be used.
         """
         config = config or load({})
         async with contextlib.AsyncExitStack() as stack:

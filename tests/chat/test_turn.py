@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from palaver.chat import Chat, ChatSettings
-from palaver.core.errors import ConversationNotFound, InvalidRequest, ModelNotFound, StoreFull, TurnNotFound
+from palaver.chat import Chat
+from palaver.core.errors import ConversationNotFound, ModelNotFound, StoreFull
 from palaver.core.message import FunctionCall, Message, TextPart, ToolCall
 from palaver.core.turn import ContentDelta, Sampling, TurnState, Usage
 from palaver.engines.base import Model
@@ -226,61 +226,6 @@ async def test_a_store_that_cannot_admit_says_so(
     assert engine.plays == []
     live = await chat.say(request("hi"))
     assert (await engine.play()).window.turn == live.turn
-
-
-class TestRecord:
-    """What is kept, by the server's setting and the request's word."""
-
-    @pytest.mark.parametrize(
-        ("record", "store_it", "named", "kept"),
-        [
-            ("all", None, None, True),
-            ("all", True, None, True),
-            ("all", False, None, False),
-            ("all", False, "notes", False),
-            ("asked", None, None, False),
-            ("asked", True, None, True),
-            ("asked", None, "notes", True),
-            ("asked", False, "notes", False),
-            ("none", None, None, False),
-            ("none", False, None, False),
-            ("none", None, "notes", False),
-        ],
-    )
-    async def test_a_turn(
-        self,
-        store: WatchedStore,
-        catalog: OneModel,
-        engine: PuppetEngine,
-        record: str,
-        store_it: bool | None,
-        named: str | None,
-        kept: bool,
-    ) -> None:
-        chat = Chat(store, catalog, ChatSettings(record=record))  # type: ignore[arg-type]
-        live = await chat.say(request("hi", store=store_it, conversation=named))
-        play = await engine.play()
-        play.say("hello")
-        play.finish()
-        assert await heard(live) == "hello"
-        assert (live.conversation is not None) == kept
-        assert len(await store.conversations("local", one_shots=True)) == kept
-        if not kept:
-            assert play.window.messages == (user("hi"),)
-            assert play.window.conversation is None
-            assert store.done == []
-            with pytest.raises(TurnNotFound):
-                await store.turn("local", live.turn)
-        await chat.close()
-
-    async def test_nothing_is_stored_where_nothing_is_recorded(
-        self, store: WatchedStore, catalog: OneModel
-    ) -> None:
-        chat = Chat(store, catalog, ChatSettings(record="none"))
-        with pytest.raises(InvalidRequest) as caught:
-            await chat.say(request("hi", store=True))
-        assert caught.value.param == "store"
-        await chat.close()
 
 
 async def test_a_live_reply_is_its_owners(chat: Chat, engine: PuppetEngine) -> None:

@@ -64,6 +64,8 @@ def test_options_may_stand_before_the_command_too() -> None:
         (["serve", "--alias", "x"], ["alias", "NAME=VALUE"]),
         (["serve", "--host", "0.0.0.0"], ["host", "--api-key", "--no-auth"]),
         (["serve", "--store", "mysql://x"], ["store", "sqlite:///PATH"]),
+        (["serve", "--store", "sqlite:///"], ["store", "names no file"]),
+        (["serve", "--store", "sqlite:////"], ["store", "names no file"]),
         (["serve", "--model", "nothing-like-it"], ["model", "GGUF"]),
         (["serve", "--model", "missing/file.gguf"], ["missing/file.gguf", "does not exist"]),
         (["list", "--config", "missing.toml"], ["config", "missing.toml"]),

@@ -123,6 +123,8 @@ class Admissions(Part):
         assert admitted.messages == sent
         assert (await store.turn("local", admitted.turn)).gap == (1, 4)
         assert await talker.texts(conversation) == ["1", "one", "2", "two", "3", "three", "4"]
+        await talker.admit([*talker.history[4:], user("5")])
+        assert (await talker.conversation(conversation)).title == "1"
 
     async def test_the_second_hash_reaches_over_tool_calls(self, store: Store) -> None:
         talker = Talker(store)

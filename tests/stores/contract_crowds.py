@@ -8,6 +8,7 @@ import random
 import pytest
 
 from palaver.core.message import Message
+from palaver.core.tree import MANY
 from palaver.stores.base import Store
 from tests.stores.contract_base import Part
 from tests.stores.talking import Talker, assistant, forms, user
@@ -59,6 +60,12 @@ class Crowds(Part):
         conversations = await people[0].conversations()
         assert sorted(str(c.end_user) for c in conversations) == sorted(str(p.end_user) for p in people)
         assert {c.messages for c in conversations} == {len(EXAMPLES) + 6}
+
+    async def test_of_very_many_equal_heads_the_latest_is_extended(self, store: Store) -> None:
+        """As a monitor leaves them that asks the same all day."""
+        ids = [await Talker(store).talk("ping", "pong") for _ in range(MANY + 10)]
+        admitted = await Talker(store).admit([user("ping"), assistant("pong"), user("on")])
+        assert admitted.conversation == ids[-1]
 
     async def test_one_conversation_asked_fifty_things_at_once(self, store: Store) -> None:
         talker = Talker(store)

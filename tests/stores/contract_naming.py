@@ -68,6 +68,15 @@ class Naming(Part):
         assert named.conversation != conversation
         assert await talker.texts(named.conversation) == ["hi", "hello", "more"]
 
+    async def test_a_window_that_slides_over_it_stays_in_it(self, store: Store) -> None:
+        """Another conversation ends just so, too; the name says which is meant."""
+        talker = Talker(store)
+        conversation = await talker.talk("1", "one", "2", "two", conversation="notes")
+        await Talker(store).talk("uno", "one", "2", "two")
+        admitted = await talker.admit([*talker.history[2:], user("3")], "notes")
+        assert admitted.conversation == conversation
+        assert (await store.turn("local", admitted.turn)).gap == (0, 2)
+
     async def test_an_id_that_nobody_has(self, store: Store, folder: Path) -> None:
         talker = Talker(store)
         await talker.admit([user("hi")])

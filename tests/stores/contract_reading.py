@@ -33,6 +33,7 @@ class Reading(Part):
         after = None
         while page := await store.conversations("local", after=after, limit=limit):
             pages.append(page)
+            assert len(pages) < 20
             after = page[-1].id
         return pages
 
@@ -62,6 +63,7 @@ class Reading(Part):
         after = None
         while page := await store.items("local", conversation, after=after, limit=limit, order=order):
             assert len(page) <= limit
+            assert len(seen) < 20
             seen += [item.message.text for item in page]
             after = page[-1].id
         expected = [f"{i}" for i in range(9)]

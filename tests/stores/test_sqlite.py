@@ -83,6 +83,10 @@ class TestSchema:
         async with opened(path) as store:
             await Talker(store).talk("hi", "hello")
 
+    async def test_no_row_refers_to_one_that_is_not_there(self, database: SqliteDatabase) -> None:
+        with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
+            await database.write(lambda s: s.run("add_log", turn=1, batch=0, deltas="[]"))
+
     async def test_rows_are_checked(self, path: Path) -> None:
         await fill(path)
         with closing(sqlite3.connect(path)) as connection:
