@@ -87,20 +87,31 @@ def admit(session: Session, admission: Admission) -> Admitted:
     else:
         conversation, conversation_id = _number_of(session, owner, place.conversation), place.conversation
     question = _add_messages(session, conversation, place, history)
-    session.run(
-        "move_head",
-        seq=conversation,
-        head=question,
-        now=now(),
-        one_shot=int(place.conversation is None and admission.conversation is None),
-        title=_title(history),
-    )
-    _add_turn(session, admission, owner, end_user, conversation, place, question)
+    head = _head(session, conversation)
+    # What matches nothing in a conversation that has begun may be a chore, such as a request for a title: the
+    # head stays where it is until something goes on from there.
+    if head is None or place.parent is not None:
+        session.run(
+            "move_head",
+            seq=conversation,
+            head=question,
+            now=now(),
+            one_shot=int(place.conversation is None and admission.conversation is None),
+            title=_title(history),
+        )
+    _add_turn(session, admission, owner, end_user, conversation, place, question, head)
     return Admitted(
         turn=admission.turn,
         conversation=conversation_id,
         messages=_stored_forms(session, place, history),
     )
+
+
+def _head(session: Session, conversation: int) -> int | None:
+    row = session.one("head_of", seq=conversation)
+    assert row is not None
+    head: int | None = row["head"]
+    return head
 
 
 def _named(
@@ -110,7 +121,7 @@ def _named(
     ref = admission.conversation
     if ref is None:
         return None, admission.end_user
-    if ids.is_id(ref, ids.CONVERSATION):
+    if ref.startswith(ids.CONVERSATION):
         row = session.one("conversation_by_id", owner=owner, id=ref)
         if row is None or (end_user is not None and row["end_user"] != end_user):
             raise ConversationNotFound(f"No conversation has the id {ref}.", param="conversation")
@@ -190,6 +201,7 @@ def _add_turn(
     conversation: int,
     place: Placement,
     question: int | None,
+    head_before: int | None,
 ) -> None:
     gap_from, gap_to = place.gap or (None, None)
     session.run(
@@ -207,6 +219,7 @@ def _add_turn(
         instructions=_instructions_number(session, owner, admission.history),
         parent=place.parent.id if place.parent else None,
         question=question,
+        head_before=head_before,
         gap_from=gap_from,
         gap_to=gap_to,
         now=now(),

@@ -51,7 +51,6 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: list[ToolCall] | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
-    model: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     deltas: list[Delta] = []
@@ -140,7 +139,7 @@ class Store(Protocol):
         """Write the reply, the head, usage and state, in one durable transaction; the log goes.
 
         The head moves to the reply only if it still is the turn's question. A turn that failed without text
-        gives its head back to the message before its question, unless another turn still answers that.
+        gives its head back to what was the head before, unless another turn still answers that.
         Raises LeaseLost if the turn has ended or is another's.
         """
 

@@ -37,7 +37,6 @@ def finish(session: Session, ending: Ending) -> None:
         seq=held["seq"],
         state=ending.state.value,
         reply=reply,
-        model=ending.model,
         finish_reason=ending.finish_reason,
         prompt_tokens=usage.prompt_tokens if ending.usage else None,
         completion_tokens=usage.completion_tokens if ending.usage else None,
@@ -129,13 +128,22 @@ def _tail(session: Session, root: bytes, held: Row, reply: Message) -> bytes | N
 
 
 def _give_back_head(session: Session, held: Row) -> None:
-    """A question that got no answer: the client that asks again extends the conversation, not branches it."""
+    """A question that got no answer makes way for what was the head before: nothing seems to be gone, and the
+    client that asks again extends the conversation instead of branching it."""
     question = session.one("message", seq=held["question"]) if held["question"] is not None else None
-    if question is not None and question["parent"] is not None:
+    if question is None:
+        return
+    before = held["head_before"]
+    if before == held["question"]:
+        row = session.one(
+            "head_before_question", conversation=held["conversation"], question=held["question"]
+        )
+        before = row["head_before"] if row else question["parent"]
+    if before is not None:
         session.run(
             "give_back_head",
             seq=held["conversation"],
-            head=question["parent"],
+            head=before,
             question=held["question"],
             turn=held["seq"],
             now=now(),

@@ -48,6 +48,7 @@ class Sent:
     conversation: str
     question: Kept | None
     written: int
+    before: Kept | None
 
     @property
     def path(self) -> list[Kept]:
@@ -60,6 +61,7 @@ class Trees:
     def __init__(self) -> None:
         self.nodes: list[Kept] = []
         self.heads: dict[str, Kept | None] = {}
+        self.sent: list[Sent] = []
         self.speakers: dict[str, str | None] = {}
         self.names: dict[tuple[str | None, str], str] = {}
 
@@ -119,8 +121,12 @@ class Trees:
         ):
             question = self._add(conversation, speaker, question, message, form)
             written += 1
-        self.heads[conversation] = question
-        return Sent(history, placement, conversation, question, written)
+        before = self.heads[conversation]
+        if before is None or placement.parent is not None:
+            self.heads[conversation] = question
+        sent = Sent(history, placement, conversation, question, written, before)
+        self.sent.append(sent)
+        return sent
 
     def reply(self, sent: Sent, text: str) -> Kept:
         """Answer a request, as a store does."""
@@ -138,9 +144,14 @@ class Trees:
 
     def fail(self, sent: Sent) -> None:
         """End a request without a reply, as a store does."""
-        question = sent.question
-        if question is not None and question.parent is not None and self.heads[sent.conversation] is question:
-            self.heads[sent.conversation] = question.parent
+        question, before = sent.question, sent.before
+        if question is None or self.heads[sent.conversation] is not question:
+            return
+        if before is question:
+            others = [s for s in self.sent if s.question is question and s.before is not question]
+            before = others[-1].before if others else question.parent
+        if before is not None:
+            self.heads[sent.conversation] = before
 
     def _add(
         self, conversation: str, speaker: str | None, parent: Kept | None, message: Message, form: bytes

@@ -28,7 +28,6 @@ class Endings(Part):
             reasoning="A greeting.",
             finish_reason="length",
             usage=Usage(3, 4, 2, 1),
-            model="model-2",
             deltas=said,
             first_token_at=123,
         )
@@ -36,7 +35,7 @@ class Endings(Part):
         assert (record.state, record.finish_reason, record.model) == (
             TurnState.COMPLETED,
             "length",
-            "model-2",
+            "model",
         )
         assert (record.usage, record.deltas, record.first_token_at) == (Usage(3, 4, 2, 1), [-11, 3, 2], 123)
         assert record.ended_at is not None
@@ -46,7 +45,7 @@ class Endings(Part):
         assert reply is not None
         assert reply.message == Message("assistant", "hello", reasoning="A greeting.")
         assert (reply.parent, reply.depth, reply.turn) == (record.question, 1, admitted.turn)
-        assert (reply.state, reply.model) == (TurnState.COMPLETED, "model-2")
+        assert (reply.state, reply.model) == (TurnState.COMPLETED, "model")
         assert (await talker.conversation(admitted.conversation)).head == reply.id
         assert self.tables(folder)["turn_log"] == []
 
@@ -131,6 +130,23 @@ class Endings(Part):
         for admitted in [await talker.admit([*talker.history, user("more")]) for _ in range(2)]:
             await talker.end(admitted.turn, "", TurnState.FAILED)
         assert await talker.texts(conversation) == ["hi", "hello"]
+
+    async def test_a_failed_edit_hides_nothing(self, store: Store) -> None:
+        talker = Talker(store)
+        conversation = await talker.talk("u1", "a1", "u2", "a2")
+        edit = await talker.admit([user("u1"), assistant("a1"), user("u2, but better")])
+        again = await talker.admit([user("u1"), assistant("a1"), user("u2, but better")])
+        assert edit.conversation == again.conversation == conversation
+        await talker.end(edit.turn, "", TurnState.FAILED)
+        await talker.end(again.turn, "", TurnState.FAILED)
+        assert [item.message.text for item in await talker.path(conversation)] == ["u1", "a1", "u2", "a2"]
+
+    async def test_a_failed_regeneration_hides_nothing(self, store: Store) -> None:
+        talker = Talker(store)
+        conversation = await talker.talk("u1", "a1", "u2", "a2", conversation="named")
+        regenerate = await talker.admit([user("u1"), assistant("a1"), user("u2")], "named")
+        await talker.end(regenerate.turn, "", TurnState.FAILED)
+        assert [item.message.text for item in await talker.path(conversation)] == ["u1", "a1", "u2", "a2"]
 
     @pytest.mark.parametrize("text", ["late", ""])
     async def test_a_head_that_moved_on_stays_where_it_is(self, store: Store, text: str) -> None:

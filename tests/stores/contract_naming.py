@@ -22,9 +22,32 @@ class Naming(Part):
         assert (found.id, found.name, found.one_shot) == (admitted.conversation, "notes", False)
         assert (await talker.admit([user("else")], "notes")).conversation == admitted.conversation
 
-    @pytest.mark.parametrize(
-        "name", ["notes", "conv_", "conv_short", "a 'quoted\" name; --", "\N{SNOWMAN} \0", "x" * 5000]
-    )
+    async def test_a_chore_under_its_name_does_not_take_the_place_of_a_conversation(
+        self, store: Store
+    ) -> None:
+        talker = Talker(store)
+        conversation = await talker.talk("u1", "a1", conversation="notes")
+        chore = await talker.admit([user("### Task: find a title")], "notes")
+        await talker.end(chore.turn, "A title")
+        assert chore.conversation == conversation
+        assert [item.message.text for item in await talker.path(conversation)] == ["u1", "a1"]
+
+    async def test_a_first_message_edited_counts_once_it_is_gone_on_from(self, store: Store) -> None:
+        talker = Talker(store)
+        conversation = await talker.talk("u1", "a1", conversation="notes")
+        edited = await talker.admit([user("u1, but better")], "notes")
+        await talker.end(edited.turn, "b1")
+        on = await talker.admit([user("u1, but better"), assistant("b1"), user("u2")], "notes")
+        await talker.end(on.turn, "b2")
+        path = [item.message.text for item in await talker.path(conversation)]
+        assert path == ["u1, but better", "b1", "u2", "b2"]
+
+    @pytest.mark.parametrize("mistyped", ["conv_", "conv_short"])
+    async def test_what_begins_like_an_id_is_no_name(self, store: Store, mistyped: str) -> None:
+        with pytest.raises(ConversationNotFound):
+            await Talker(store).admit([user("hi")], mistyped)
+
+    @pytest.mark.parametrize("name", ["notes", "conv", "a 'quoted\" name; --", "\N{SNOWMAN} \0", "x" * 5000])
     async def test_any_text_is_a_name(self, store: Store, name: str) -> None:
         admitted = await Talker(store).admit([user("hi")], name)
         assert (await store.conversation("local", name)).id == admitted.conversation

@@ -12,6 +12,9 @@ INSERT INTO conversations (id, owner, end_user, name, title, one_shot, source, m
 VALUES (:id, :owner, :end_user, :name, :title, :one_shot, :source, :metadata, :now, :now)
 RETURNING seq
 
+-- name: head_of
+SELECT head FROM conversations WHERE seq = :seq
+
 -- name: move_head
 -- A request was threaded here: its question is the head, and the conversation is no task.
 UPDATE conversations

@@ -22,14 +22,20 @@ SELECT seq FROM instructions WHERE owner = :owner AND hash = :hash
 
 -- name: add_turn
 INSERT INTO turns (id, owner, end_user, conversation, state, lease, door, requested_model, model, parameters,
-                   metadata, instructions, parent, question, gap_from, gap_to, created_at, started_at)
+                   metadata, instructions, parent, question, head_before, gap_from, gap_to, created_at, started_at)
 VALUES (:id, :owner, :end_user, :conversation, 'running', :lease, :door, :requested_model, :model, :parameters,
-        :metadata, :instructions, :parent, :question, :gap_from, :gap_to, :now, :now)
+        :metadata, :instructions, :parent, :question, :head_before, :gap_from, :gap_to, :now, :now)
 
 -- name: held_turn
 -- A running turn under a lease: nobody else may write it.
-SELECT seq, conversation, question FROM turns
+SELECT seq, conversation, question, head_before FROM turns
 WHERE id = :id AND lease = :lease AND state IN ('queued', 'running')
+
+-- name: head_before_question
+-- What was the head before a question that several turns answered: the first of them took its place.
+SELECT head_before FROM turns
+WHERE conversation = :conversation AND question = :question AND head_before IS NOT :question
+ORDER BY seq DESC LIMIT 1
 
 -- name: add_log
 INSERT INTO turn_log (turn, batch, deltas) VALUES (:turn, :batch, :deltas)
@@ -42,7 +48,7 @@ DELETE FROM turn_log WHERE turn = :turn
 
 -- name: end_turn
 UPDATE turns
-SET state = :state, lease = NULL, input = NULL, reply = :reply, model = coalesce(:model, model),
+SET state = :state, lease = NULL, input = NULL, reply = :reply,
     finish_reason = :finish_reason, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
     cached_tokens = :cached_tokens, reasoning_tokens = :reasoning_tokens, error = :error, deltas = :deltas,
     first_token_at = :first_token_at, ended_at = :now

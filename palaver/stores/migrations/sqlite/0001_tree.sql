@@ -79,6 +79,7 @@ CREATE TABLE turns (
     parent            INTEGER REFERENCES messages (seq),  -- the message its new input hangs below
     question          INTEGER REFERENCES messages (seq),  -- the message it answers
     reply             INTEGER REFERENCES messages (seq),
+    head_before       INTEGER REFERENCES messages (seq),  -- what was the head; is again if the turn fails
     gap_from          INTEGER,              -- depths the client left out of its history: from,
     gap_to            INTEGER,              -- up to, excluded
     finish_reason     TEXT,
