@@ -24,6 +24,7 @@ from palaver import __version__, wiring
 from palaver.config import Config, load
 from palaver.core.errors import EngineUnavailable, PalaverError, RequestError, StoreOwned, StoreUnavailable
 
+UNAVAILABLE = 503
 PATIENCE = 10.0
 """How long to wait for an owner that is just starting or stopping, in seconds."""
 
@@ -182,6 +183,8 @@ def _error_of(status: int, body: bytes) -> PalaverError:
         message, param, code = error["message"], error.get("param"), error.get("code")
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return PalaverError(f"palaver answered with status {status}.")
+    if status == UNAVAILABLE:
+        return EngineUnavailable(message)
     return RequestError(message, param=param, code=code) if status < 500 else PalaverError(message)
 
 

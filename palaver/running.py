@@ -124,7 +124,9 @@ class RunningTurn:
         outcome = await self._generate()
         if logging is not None:
             logging.cancel()
-            await asyncio.gather(logging, return_exceptions=True)
+            (died,) = await asyncio.gather(logging, return_exceptions=True)
+            if isinstance(died, Exception):
+                log.error("the text of a reply was not logged", turn=self.window.turn, exc_info=died)
         try:
             if self.store is not None:
                 await self._finish(self.store, outcome)
@@ -146,15 +148,17 @@ class RunningTurn:
             this = asyncio.current_task()
             if self._stopped is None and not (this and this.cancelling()):
                 return self._failed(EngineError("The model gave up on the reply."))
-            state, reason = self._stopped or (TurnState.INCOMPLETE, "palaver was shut down.")
-            error = EngineError(reason) if reason else None
-            return Outcome(state=state, finish_reason=None if reason else "stop", error=error)
+            return self._cut(*(self._stopped or (TurnState.INCOMPLETE, "palaver was shut down.")))
         except (EngineError, RequestError) as error:
-            return self._failed(error)
+            return self._failed(error) if self._stopped is None else self._cut(*self._stopped)
         except Exception as error:
             # Whatever an engine did wrong, the turn must end and be stored with its text.
             log.exception("an engine failed in an unforeseen way", turn=self.window.turn)
             return self._failed(EngineError(f"The model failed to answer ({type(error).__name__})."))
+
+    def _cut(self, state: TurnState, reason: str | None) -> Outcome:
+        error = EngineError(reason) if reason else None
+        return Outcome(state=state, finish_reason=None if reason else "stop", error=error)
 
     def _failed(self, error: PalaverError) -> Outcome:
         state = TurnState.INCOMPLETE if self.live.events else TurnState.FAILED
@@ -195,6 +199,8 @@ class RunningTurn:
     async def _fit(self) -> Sampling:
         """The sampling that fits the context. Raises ContextLengthExceeded with both numbers."""
         engine, model, sampling = self.model.engine, self.model.served_as, self._sampling
+        if "count" not in engine.capabilities:
+            return sampling  # it refuses what is too long in its own time and words
         size = self.model.context_size or await engine.context_size(model)
         wanted = sampling.max_tokens or 0
         if size is None or self._at_most() + wanted <= size:

@@ -51,7 +51,14 @@ async def _run(config: Config, stop: asyncio.Event) -> None:
     from palaver.wiring import assembly
 
     async with assembly.running(config) as running:
-        model = f"{running.owner.model}, {await assembly.start_engine(running)}"
+        starting = asyncio.ensure_future(assembly.start_engine(running))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()  # told to end while a large model loads
+            return
+        model = f"{running.owner.model}, {await starting}"
         print("\n".join(ready_lines(config, running.owner.address, model)), flush=True)
         if config.no_auth and not config.on_loopback and not config.api_key:
             print(f"palaver: {OPEN_TO_ALL}", file=sys.stderr)

@@ -34,7 +34,8 @@ class Engine(Protocol):
     @property
     def capabilities(self) -> frozenset[str]:
         """The parameters it honours, by their names in `Sampling`, and ``parts`` (content that is not text),
-        ``tools`` (tool messages and calls in the history), ``extra`` (unknown parameters)."""
+        ``tools`` (tool messages and calls in the history), ``extra`` (unknown parameters), ``count`` (it can
+        count a prompt; nobody asks the others how long one is)."""
 
     @property
     def waiting(self) -> int:

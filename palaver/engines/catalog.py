@@ -7,12 +7,12 @@ anybody; `ModelCatalog` starts engines and asks upstreams.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
 
-from palaver.core.errors import EngineError, EngineUnavailable, ModelNotFound, PalaverError
+from palaver.core.errors import EngineError, ModelNotFound, PalaverError
 from palaver.core.turn import Sampling
 from palaver.engines.base import Engine, Model
 from palaver.engines.names import Names
@@ -36,15 +36,13 @@ log = structlog.get_logger(__name__)
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model that runs here, as it is configured.
 
-    `served_as` is the engine's own name of it, `name` itself where it is empty. `start` is called when the
-    model is first asked for, and again until it has succeeded once; it raises EngineUnavailable. Whoever
-    asked may leave meanwhile: it goes on. `context_size` is what is told of a model that is not started.
+    `served_as` is the engine's own name of it, `name` itself where it is empty. `context_size` is what lists
+    tell while the engine cannot say.
     """
 
     name: str
     engine: Engine
     served_as: str = ""
-    start: Callable[[], Awaitable[object]] | None = None
     description: str = ""
     defaults: Sampling = Sampling()
     context_size: int | None = None
@@ -71,24 +69,19 @@ class ModelCatalog:
         self._upstreams = {engine.name: _Listing(engine) for engine in upstreams}
 
     async def find(self, name: str) -> Model:
-        """The model of this name or alias, started if need be.
-
-        Raises ModelNotFound, EngineUnavailable.
-        """
+        """The model of this name or alias. Starts nothing, and asks no model. Raises ModelNotFound."""
         target = self._names.target(name)
         if target is None:
             raise _unknown(name, await self._all_names())
         upstream = self._names.upstream(target)
         if upstream is not None:
             return await self._passed_on(target, self._upstreams[upstream])
-        here = self._here[target]
-        await here.start()
-        return here.model(self._names.aliases(target), await here.context_size())
+        return self._here[target].model(self._names.aliases(target), None)
 
     async def models(self) -> list[Model]:
         """All models that can be named now, with their aliases. Starts none."""
         here = [
-            here.model(self._names.aliases(name), await here.context_size_now())
+            here.model(self._names.aliases(name), await here.context_size())
             for name, here in self._here.items()
         ]
         there = [
@@ -99,8 +92,6 @@ class ModelCatalog:
 
     async def close(self) -> None:
         """Close every engine, each once; one that fails to does not keep the others open."""
-        for here in self._here.values():
-            here.stop()
         engines = {id(here.spec.engine): here.spec.engine for here in self._here.values()}
         every = [*engines.values(), *(listing.engine for listing in self._upstreams.values())]
         for failure in await asyncio.gather(*(engine.close() for engine in every), return_exceptions=True):
@@ -111,7 +102,7 @@ class ModelCatalog:
         asked = target.partition("/")[2]
         if not await listing.has(asked):
             raise _unknown(target, [f"{listing.engine.name}/{model.id}" for model in listing.last or ()])
-        return self._upstream_model(target, listing.engine, asked, await listing.engine.context_size(asked))
+        return self._upstream_model(target, listing.engine, asked, None)
 
     def _upstream_model(self, name: str, engine: UpstreamEngine, served_as: str, size: int | None) -> Model:
         return Model(
@@ -138,31 +129,11 @@ class ModelCatalog:
 
 
 class _Here:
-    """A configured model, started at most once."""
+    """A configured model."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self._served_as = spec.served_as or spec.name
-        self._is_started = spec.start is None
-        self._starting: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Start it if it is not started. Raises EngineUnavailable."""
-        if self._is_started:
-            return
-        if self._starting is None or self._starting.done():
-            self._starting = asyncio.create_task(self._start())
-            self._starting.add_done_callback(_look_at_failure)
-        starting = self._starting
-        await asyncio.wait([starting])  # a caller who is cancelled here does not cancel the start
-        if starting.cancelled():
-            raise EngineUnavailable("The model was stopped while it was starting.")
-        starting.result()
-
-    def stop(self) -> None:
-        """Give up a start that is not done."""
-        if self._starting is not None:
-            self._starting.cancel()
 
     def model(self, aliases: tuple[str, ...], context_size: int | None) -> Model:
         return Model(
@@ -176,20 +147,11 @@ class _Here:
         )
 
     async def context_size(self) -> int | None:
-        """Raises EngineUnavailable."""
-        return await self.spec.engine.context_size(self._served_as)
-
-    async def context_size_now(self) -> int | None:
-        """The same without an error, and without asking a model that is not started."""
+        """For a list: what is configured, where the engine cannot say."""
         try:
-            return await self.context_size() if self._is_started else self.spec.context_size
+            return await self.spec.engine.context_size(self._served_as)
         except EngineError:
             return self.spec.context_size
-
-    async def _start(self) -> None:
-        if self.spec.start is not None:
-            await self.spec.start()
-        self._is_started = True
 
 
 class _Listing:
@@ -225,12 +187,6 @@ class _Listing:
         except (PalaverError, TimeoutError) as error:
             log.warning("an upstream lists no models", upstream=self.engine.name, error=type(error).__name__)
             return None
-
-
-def _look_at_failure(starting: asyncio.Task[None]) -> None:
-    """Whoever asked may have left: a failure that nobody hears of must not end as a warning of asyncio's."""
-    if not starting.cancelled() and starting.exception() is not None:
-        log.warning("a model did not start", error=type(starting.exception()).__name__)
 
 
 def _unknown(name: str, known: Sequence[str]) -> ModelNotFound:

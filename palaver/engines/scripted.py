@@ -77,7 +77,7 @@ class ScriptedEngine:
     Raises ConfigError where the script cannot be read.
     """
 
-    capabilities = SAMPLING | {"parts", "tools"}
+    capabilities = SAMPLING | {"parts", "tools", "count"}
     """`max_tokens` and `stop` end a reply. Whatever else is set, there is but one reply to draw."""
     waiting = 0
     """Everybody is served at once."""

@@ -194,5 +194,8 @@ class Store(Protocol):
     async def announce(self, address: str, key: str, model: str = "") -> None:
         """Tell other processes on this machine where the owner of this store answers, and with which model."""
 
+    async def withdraw(self) -> None:
+        """Take back what `announce` told: this process is about to end."""
+
     async def close(self) -> None:
         """Write what is in flight, then let go of the store. May be called twice."""

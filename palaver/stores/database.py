@@ -38,5 +38,8 @@ class Database(Protocol):
     async def announce(self, address: str, key: str, model: str = "") -> None:
         """Tell other processes on this machine where the owner of this store answers, and with which model."""
 
+    async def withdraw(self) -> None:
+        """Take back what `announce` told."""
+
     async def close(self) -> None:
         """Commit what is in flight and let go. May be called twice."""

@@ -59,6 +59,10 @@ class Ownership:
             file.write(msgspec.json.encode(Owner(address, key, os.getpid(), model)))
         temporary.replace(self._note)
 
+    def withdraw(self) -> None:
+        """Say no longer where it answers: it is about to end. Raises OSError."""
+        self._note.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Give the store up. May be called twice."""
         if self._lock.is_locked:

@@ -120,6 +120,9 @@ class SqlStore:
     async def announce(self, address: str, key: str, model: str = "") -> None:
         await self._database.announce(address, key, model)
 
+    async def withdraw(self) -> None:
+        await self._database.withdraw()
+
     async def close(self) -> None:
         await self._database.close()
 

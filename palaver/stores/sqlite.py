@@ -250,6 +250,10 @@ class SqliteDatabase:
         with mapped_os_errors():
             self._ownership.announce(address, key, model)
 
+    async def withdraw(self) -> None:
+        with mapped_os_errors():
+            self._ownership.withdraw()
+
     async def close(self) -> None:
         if self._closed:
             return

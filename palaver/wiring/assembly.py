@@ -18,7 +18,7 @@ import uvicorn
 from palaver import __version__, idle
 from palaver.chat import Chat, ChatSettings
 from palaver.config import Config
-from palaver.core.errors import ConfigError
+from palaver.core.errors import ConfigError, StoreError
 from palaver.core.turn import Sampling
 from palaver.engines.base import Engine
 from palaver.engines.catalog import ModelCatalog, ModelSpec
@@ -181,7 +181,9 @@ async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
 
 
 async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], chat: Chat) -> None:
-    """End the turns first: their readers hear it, and then there are no connections to wait for."""
+    """Call nobody here any more, then end the turns: their readers hear it, and no connection is waited for."""
+    with contextlib.suppress(StoreError):  # a note that stays counts for nothing once the lock is gone
+        await chat.store.withdraw()
     await chat.close()
     server.should_exit = True
     await serving

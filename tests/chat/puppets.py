@@ -59,7 +59,7 @@ class PuppetEngine:
     def __init__(self, size: int | None = None) -> None:
         self.size = size
         self.counts = True
-        self.capabilities = SAMPLING | {"parts", "tools", "extra"}
+        self.capabilities = SAMPLING | {"parts", "tools", "extra", "count"}
         self.queue = 0
         self.asked_for_waiting = 0
         self.plays: list[Play] = []

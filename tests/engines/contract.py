@@ -152,7 +152,7 @@ class EngineContract:
 
     async def test_it_says_what_it_honours(self, engine: Engine, options: Options) -> None:
         assert {"max_tokens", "stop"} <= engine.capabilities
-        assert engine.capabilities <= SAMPLING | {"parts", "tools", "extra"}
+        assert engine.capabilities <= SAMPLING | {"parts", "tools", "extra", "count"}
 
     async def test_it_may_be_closed_twice(self, engine: Engine, options: Options) -> None:
         await collect(engine, window(self.QUESTION), with_sampling(options, max_tokens=1))

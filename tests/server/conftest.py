@@ -33,7 +33,7 @@ class HandEngine:
     """An engine in the test's hand: it says what is put into `steps`, and raises what is an exception."""
 
     def __init__(self, capabilities: frozenset[str] = SAMPLING, context: int | None = None) -> None:
-        self.capabilities = capabilities
+        self.capabilities = capabilities | {"count"}
         self.waiting = 0
         self.steps: asyncio.Queue[EngineEvent | Exception] = asyncio.Queue()
         self.options: list[Options] = []

@@ -45,7 +45,7 @@ class LlamaEngine:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset(FIELDS)
+        return frozenset(FIELDS) | {"count"}
 
     @property
     def waiting(self) -> int:
