@@ -81,6 +81,8 @@ async def _ask(
             view.end()
     if as_json:
         terminal.say(json.dumps(as_object(said), ensure_ascii=False, indent=2))
+    if conversation and said.conversation is None:
+        terminal.note("This palaver records nothing (record = none): it is not kept.")
     if said.stopped:
         terminal.note("Stopped. What was said so far is kept.")
     return INTERRUPTED if said.stopped else 0

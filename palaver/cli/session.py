@@ -56,6 +56,7 @@ class Session:
         self._terminal = terminal
         self._model = model
         self._talk = Talk(link, model=model)
+        self._unkept = False
         self._leaving = False
         """Whether one more Ctrl-C leaves."""
         self._commands = {
@@ -137,6 +138,11 @@ class Session:
                 self._terminal.note("It broke off here; what came is kept.")
             raise
         view.end()
+        if said.conversation is None and not self._unkept:
+            self._unkept = True
+            self._terminal.note(
+                "This palaver records nothing (record = none): what is said here is not kept."
+            )
         if said.stopped:
             self._leaving = True
             self._terminal.note("Stopped; what came is kept. Ctrl-C again leaves.")

@@ -68,6 +68,8 @@ class Guard:
         known = origin.lower().rstrip("/")
         if "*" in self._origins or known in self._origins or _is_ours(known, headers.get("host", "").lower()):
             return origin
+        if known == "null":  # every sandboxed page and every file: nothing to open a door to
+            raise Forbidden("Pages without an origin of their own may not call this server.")
         raise Forbidden(f"Pages of {origin} may not call this server. `--cors-origin {origin}` allows it.")
 
     @staticmethod

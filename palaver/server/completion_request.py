@@ -166,7 +166,7 @@ def _check_messages(messages: Sequence[Message], most: int) -> None:
     for i, message in enumerate(messages):
         if message.content is None and message.role in ("system", "developer", "user"):
             raise InvalidRequest(
-                f"Input required: `messages[{i}].content` is missing.", param=f"messages[{i}].content"
+                f"Input required: `messages[{i}].content` is missing or null.", param=f"messages[{i}].content"
             )
 
 

@@ -193,3 +193,10 @@ def test_a_reader_that_leaves_is_no_error_to_speak_of(tmp_path: Path) -> None:
     process.stdout.close()
     _, errors = process.communicate(timeout=60)
     assert b"Traceback" not in errors
+
+
+def test_what_is_not_kept_is_said(tmp_path: Path) -> None:
+    done = palaver(tmp_path, "chat", "--model", "scripted", given="hi\nand?\n", PALAVER_RECORD="none")
+    assert done.stderr.count("records nothing") == 1
+    done = palaver(tmp_path, "ask", "hi", "--model", "scripted", "--conversation", "c", PALAVER_RECORD="none")
+    assert "records nothing" in done.stderr

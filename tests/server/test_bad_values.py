@@ -36,7 +36,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
     ),
     (body_with(messages=[{"role": 5}]), "messages[0].role", "must be a string, not an integer"),
     (body_with(messages=[{"role": "user"}]), "messages[0].content", "is missing"),
-    (body_with(messages=[{"role": "system", "content": None}]), "messages[0].content", "is missing"),
+    (body_with(messages=[{"role": "system", "content": None}]), "messages[0].content", "is missing or null"),
     (
         body_with(messages=[{"role": "user", "content": 5}]),
         "messages[0].content",
