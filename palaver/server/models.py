@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from palaver.core.errors import EngineError
 from palaver.engines.base import Catalog, Model
 from palaver.server.route import Operation, json_response, path_value
 
@@ -65,7 +67,11 @@ class Models:
         return json_response(ModelList(data=found))
 
     async def retrieve(self, request: Request) -> Response:
-        return json_response(_shown(await self._catalog.find(path_value(request, "id"))))
+        model = await self._catalog.find(path_value(request, "id"))
+        with contextlib.suppress(EngineError):  # then its context is not known now
+            size = await model.engine.context_size(model.served_as)
+            model = msgspec.structs.replace(model, context_size=size)
+        return json_response(_shown(model))
 
 
 def _shown(model: Model) -> ModelBody:
