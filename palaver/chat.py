@@ -53,8 +53,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `conversation` is an id or a name, or None to find it by content. `truncate_reply` lowers `max_tokens`
     where prompt and reply together do not fit the context, instead of refusing. `reasoning` of False wants an
-    answer without thinking. `extra` holds parameters that
-    palaver does not know.
+    answer without thinking. `extra` holds parameters that palaver does not know.
     """
 
     owner: str

@@ -1,7 +1,7 @@
 """Which models there are: those configured here, aliases, and what upstreams list.
 
 A request's model is a name, never a path or an address. `Names` says what a name stands for, without asking
-anybody; `ModelCatalog` starts engines and asks upstreams.
+anybody; `ModelCatalog` holds the engines and asks upstreams for their lists.
 """
 
 from __future__ import annotations

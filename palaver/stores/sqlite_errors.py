@@ -28,7 +28,7 @@ def _meaning(error: sqlite3.Error) -> StoreError:
     code = getattr(error, "sqlite_errorcode", None)
     kind = _MEANINGS.get(code & 0xFF, StoreUnavailable) if code is not None else StoreUnavailable
     detail = "" if kind is StoreFull else f" (SQLite: {error})"
-    return kind(" ".join((kind.__doc__ or "").split()) + detail)
+    return kind(kind().message + detail)
 
 
 def as_store_error(error: Exception) -> Exception:

@@ -1,7 +1,6 @@
 """What the refusals of model servers mean, in the words of each."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,26 +9,12 @@ from palaver.core.errors import (
     EngineRefused,
 )
 from palaver.engines.base import Options
-from palaver.engines.upstream import UpstreamEngine
 from palaver.engines.upstream_errors import refusal
 from tests.engines.contract import window
-from tests.engines.fake_upstream import KEY, FakeUpstream, fake_upstream
+from tests.engines.fake_upstream import KEY
 
 OPTIONS = Options(model="wordy")
 HELLO = window("Hello there, how are you?")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[FakeUpstream]:
-    async with fake_upstream() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def upstream(server: FakeUpstream) -> AsyncIterator[UpstreamEngine]:
-    engine = UpstreamEngine("house", server.url, KEY)
-    yield engine
-    await engine.close()
 
 
 OVERLONG = [
