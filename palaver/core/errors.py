@@ -8,12 +8,17 @@ PalaverError
 │   ├── BodyTooLarge              the request body is over the limit
 │   ├── NotAuthenticated          no valid API key
 │   ├── Forbidden                 a foreign Host or Origin, or a content type that is not JSON
+│   │   └── ScopeMissing            the API key may not do this
 │   ├── NotFound                  no such route
 │   │   ├── ModelNotFound           no model of that name is configured
 │   │   ├── ConversationNotFound    no such conversation for this owner
-│   │   └── TurnNotFound            no such turn for this owner
+│   │   ├── MessageNotFound         no such message for this owner
+│   │   ├── TurnNotFound            no such turn for this owner
+│   │   └── ApiKeyNotFound          no such API key
 │   ├── TurnRunning               what is asked of the turn is possible only when it has ended
+│   ├── ConversationBusy          another turn answers there, and this one may not wait
 │   └── TooManyRequests           a limit on waiting or running turns is reached
+│       └── RateLimited             the API key has used up what it may in a minute
 ├── EngineError                 what generates failed
 │   ├── EngineUnavailable         it is starting, restarting or cannot be reached; try again
 │   ├── EngineTimeout             it accepted the request and then said nothing for too long
@@ -22,6 +27,7 @@ PalaverError
 ├── StoreError                  what keeps failed
 │   ├── StoreFull                 no space left on its disk
 │   ├── StoreUnavailable          locked, read-only or unreadable
+│   ├── StoreRefused              what it was asked can never work: trying again changes nothing
 │   ├── StoreCorrupt              the database file is damaged, or is not a palaver store
 │   ├── StoreTooNew               written by a newer palaver
 │   ├── StoreOwned                another process owns it
@@ -113,6 +119,12 @@ class Forbidden(RequestError):
     default_code = "forbidden"
 
 
+class ScopeMissing(Forbidden):
+    """This API key may not do this."""
+
+    default_code = "insufficient_scope"
+
+
 class NotFound(RequestError):
     """There is nothing at this address."""
 
@@ -131,10 +143,22 @@ class ConversationNotFound(NotFound):
     default_code = "conversation_not_found"
 
 
+class MessageNotFound(NotFound):
+    """No message has this id."""
+
+    default_code = "message_not_found"
+
+
 class TurnNotFound(NotFound):
     """No turn has this id."""
 
     default_code = "turn_not_found"
+
+
+class ApiKeyNotFound(NotFound):
+    """No API key has this id."""
+
+    default_code = "api_key_not_found"
 
 
 class TurnRunning(RequestError):
@@ -143,10 +167,29 @@ class TurnRunning(RequestError):
     default_code = "turn_running"
 
 
+class ConversationBusy(RequestError):
+    """Another turn is being answered in this conversation; try again when it has ended."""
+
+    default_code = "conversation_busy"
+
+
 class TooManyRequests(RequestError):
     """Too many requests are running or waiting; try again shortly."""
 
     default_code = "rate_limit_exceeded"
+
+
+class RateLimited(TooManyRequests):
+    """This API key has reached its limit; try again when a minute has passed.
+
+    `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, retry_after: float = 60.0, code: str | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class EngineError(PalaverError):
@@ -186,6 +229,10 @@ class StoreFull(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be read or written at the moment; nothing was changed."""
+
+
+class StoreRefused(StoreError):
+    """The store refuses this; trying again changes nothing."""
 
 
 class StoreCorrupt(StoreError):

@@ -12,6 +12,7 @@ RANDOM_BYTES = 10
 
 CONVERSATION = "conv_"
 MESSAGE = "msg_"
+API_KEY = "key_"
 TURN = "turn_"
 CHAT_COMPLETION = "chatcmpl-"
 RESPONSE = "resp_"
@@ -29,10 +30,30 @@ def id_body(milliseconds: int, randomness: bytes) -> str:
     return "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
+def seconds_of(id: str) -> int:
+    """When the thing that an id names was made, in whole seconds since 1970.
+
+    >>> seconds_of("turn_" + id_body(1_700_000_000_123, bytes(10)))
+    1700000000
+    """
+    number = 0
+    for character in id.rpartition("_")[2]:
+        number = number << 5 | ALPHABET.index(character)
+    return (number >> 80) // 1000
+
+
 def is_id(text: str, prefix: str) -> bool:
     """Whether `text` has the form of an id with this prefix."""
     body = text.removeprefix(prefix)
     return text.startswith(prefix) and len(body) == BODY_LENGTH and all(c in ALPHABET for c in body)
+
+
+def made_at(id: str) -> int:
+    """When the thing was made that an id of any prefix names, in milliseconds since 1970."""
+    number = 0
+    for character in id[-BODY_LENGTH:]:
+        number = number << 5 | ALPHABET.index(character)
+    return number >> 80
 
 
 def turn_id(text: str) -> str | None:

@@ -1,110 +1,165 @@
-"""Admitting a turn: the rules of `core.tree`, answered from the database, and the rows they lead to."""
+"""Admitting a turn, and beginning one that had to wait: what is decided, each in one transaction."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
-from hashlib import blake2b
+import msgspec
 
-from palaver.core import ids
-from palaver.core.errors import ConversationNotFound
-from palaver.core.message import Message, canonical, path_keys, root_key
-from palaver.core.tree import History, Node, Placement, hang, rekeyed
+from palaver.core.errors import ConversationBusy, LeaseLost
+from palaver.core.message import root_key
+from palaver.core.tree import History, Instruction, rekeyed
+from palaver.core.turn import TurnState
+from palaver.stores import attempts, places, writing
 from palaver.stores.base import Admission, Admitted
-from palaver.stores.database import Session
-from palaver.stores.rows import message_of, new_id, node_of, now, to_json
-
-TITLE_CHARACTERS = 60
-
-
-class OwnersTrees:
-    """One owner's trees, as the threading rules ask for them (`core.tree.Tree`)."""
-
-    def __init__(self, session: Session, owner: int) -> None:
-        self._session = session
-        self._owner = owner
-
-    def replies_with_keys(self, keys: Sequence[bytes], limit: int) -> list[Node]:
-        rows = self._session.all("replies_with_keys", keys=list(keys), owner=self._owner, limit=limit)
-        return [node_of(row) for row in rows]
-
-    def replies_with_tails(
-        self, tails: Sequence[bytes], conversation: str | None, limit: int
-    ) -> list[tuple[bytes, Node]]:
-        rows = self._session.all(
-            "replies_with_tails", tails=list(tails), owner=self._owner, conversation=conversation, limit=limit
-        )
-        return [(row["tail"], node_of(row)) for row in rows]
-
-    def nodes_in(self, conversation: str, keys: Sequence[bytes]) -> list[Node]:
-        rows = self._session.all("nodes_in", conversation=conversation, keys=list(keys), owner=self._owner)
-        return [node_of(row) for row in rows]
-
-    def forms_up_from(self, node: Node, count: int) -> list[bytes]:
-        rows = self._session.all("up_from", seq=node.id, count=count)
-        return [canonical(message_of(row)) for row in rows]
-
-    def key_at(self, node: Node, depth: int) -> bytes | None:
-        rows = self._session.all("up_from", seq=node.id, count=node.depth - depth + 1)
-        return next((row["key"] for row in rows if row["depth"] == depth), None)
-
-
-def owner_and_secret(session: Session, owner: str) -> tuple[int, bytes]:
-    """An owner's number and secret; a new owner is made."""
-    row = session.one("owner", name=owner)
-    if row is None:
-        session.run("add_owner", name=owner, secret=secrets.token_bytes(32), now=now())
-        row = session.one("owner", name=owner)
-    assert row is not None
-    return row["seq"], row["secret"]
-
-
-def end_user_number(session: Session, owner: int, name: str | None) -> int | None:
-    if name is None:
-        return None
-    session.run("add_end_user", owner=owner, name=name, now=now())
-    row = session.one("end_user", owner=owner, name=name)
-    assert row is not None
-    seq: int = row["seq"]
-    return seq
-
-
-def starting_key(session: Session, owner: str, end_user: str | None) -> bytes:
-    return root_key(owner_and_secret(session, owner)[1], end_user)
+from palaver.stores.database import Row, Session
+from palaver.stores.places import Place
+from palaver.stores.rows import message_of, now
+from palaver.stores.writing import Input, Written
 
 
 def admit(session: Session, admission: Admission) -> Admitted:
-    """Hang the history, write its new messages and the running turn. One transaction."""
-    owner, secret = owner_and_secret(session, admission.owner)
-    end_user = end_user_number(session, owner, admission.end_user)
-    named, speaker = _named(session, owner, end_user, admission)
-    history = admission.history
-    if speaker != admission.end_user:
-        history = rekeyed(history, root_key(secret, speaker))
-    place = hang(history, OwnersTrees(session, owner), named)
-    if place.conversation is None:
-        conversation, conversation_id = _new_conversation(session, owner, end_user, admission)
-    else:
-        conversation, conversation_id = _number_of(session, owner, place.conversation), place.conversation
-    question = _add_messages(session, conversation, place, history)
-    head = _head(session, conversation)
-    # What matches nothing in a conversation that has begun may be a chore, such as a request for a title: the
-    # head stays where it is until something goes on from there.
-    if head is None or place.parent is not None:
-        session.run(
-            "move_head",
-            seq=conversation,
-            head=question,
-            now=now(),
-            one_shot=int(place.conversation is None and admission.conversation is None),
-            title=_title(history),
-        )
-    _add_turn(session, admission, owner, end_user, conversation, place, question, head)
-    return Admitted(
-        turn=admission.turn,
-        conversation=conversation_id,
-        messages=_stored_forms(session, place, history),
+    """Join the turn that a request repeats; or hang its history and put a turn on record, running or queued."""
+    owner, secret = writing.owner_and_secret(session, admission.owner)
+    end_user = writing.end_user_number(session, owner, admission.end_user)
+    claimed = None
+    if admission.attempt:
+        claimed = attempts.claim(session, owner, secret, admission.attempt, admission.replaces)
+    if claimed and claimed.joins:
+        return _joined(claimed.joins)
+    place, history, conversation = _placed(
+        session, owner, secret, end_user, admission, claimed.again if claimed else None
     )
+    if place.waits and admission.concurrency != "branch":
+        turn, admitted = _queued(session, admission, owner, end_user, conversation)
+    else:
+        root = _root(session, conversation, secret)
+        turn, admitted = _begun(session, admission, owner, end_user, conversation, place, history, root)
+    if claimed:
+        attempts.record(session, owner, claimed, turn)
+    return admitted
+
+
+def _joined(turn: Row) -> Admitted:
+    return Admitted(
+        turn=turn["id"],
+        conversation=turn["conversation"],
+        messages=[],
+        state=TurnState(turn["state"]),
+        joined=True,
+        lease=turn["lease"],
+    )
+
+
+def _placed(
+    session: Session,
+    owner: int,
+    secret: bytes,
+    end_user: int | None,
+    admission: Admission,
+    tried: Row | None,
+) -> tuple[Place, History, Row]:
+    """Where the turn hangs, its history with that conversation's keys, and the conversation."""
+    history, exact = admission.history, admission.at_head or admission.parent is not None
+    again = places.again(session, tried, history, exact) if tried else None
+    if again is not None:
+        return again, history, _conversation(session, again)
+    named, is_new = places.conversation_named(session, owner, end_user, admission.conversation)
+    if is_new:
+        named = writing.add_conversation(session, owner, end_user, admission)
+    ref = named["id"] if named else None
+    if admission.parent is not None:
+        place = places.below(session, owner, end_user, admission, ref)
+    elif admission.at_head and ref is not None:
+        place = places.at_head(session, ref, history)
+    else:
+        # Keyed for whoever spoke; the conversation may be another's, or the owner deleted and made anew meanwhile.
+        root = root_key(secret, named["end_user_name"] if named else admission.end_user)
+        history = history if history.root == root else rekeyed(history, root)
+        place = places.by_content(session, owner, history, ref)
+    if place.conversation is None:
+        return place, history, writing.add_conversation(session, owner, end_user, admission)
+    return place, history, named or _conversation(session, place)
+
+
+def _conversation(session: Session, place: Place) -> Row:
+    row = session.one("conversation_with_id", id=place.conversation)
+    assert row is not None
+    return row
+
+
+def _root(session: Session, conversation: Row, secret: bytes) -> bytes:
+    """Where the keys of a conversation start: with the end user whose it is, whoever the request names."""
+    row = session.one("speaker_of_conversation", seq=conversation["seq"])
+    assert row is not None
+    return root_key(secret, row["end_user"])
+
+
+def _queued(
+    session: Session, admission: Admission, owner: int, end_user: int | None, conversation: Row
+) -> tuple[int, Admitted]:
+    """Put the turn on record behind those that wait already. Raises ConversationBusy where it may not wait."""
+    turns = session.all("open_turns", conversation=conversation["id"])
+    waiting = sum(turn["state"] == TurnState.QUEUED for turn in turns)
+    if admission.concurrency == "reject":
+        raise ConversationBusy("Another turn is being answered in this conversation.", param="conversation")
+    if waiting >= admission.max_waiting:
+        raise ConversationBusy(
+            f"{waiting} turns wait for this conversation already, and no more may.", param="conversation"
+        )
+    instructions = writing.instructions_number(session, owner, admission.history.instructions)
+    turn = writing.add_turn(
+        session,
+        admission,
+        owner,
+        end_user,
+        conversation["seq"],
+        state=TurnState.QUEUED,
+        instructions=instructions,
+    )
+    return turn, Admitted(
+        turn=admission.turn, conversation=conversation["id"], messages=[], state=TurnState.QUEUED
+    )
+
+
+def _begun(
+    session: Session,
+    admission: Admission,
+    owner: int,
+    end_user: int | None,
+    conversation: Row,
+    place: Place,
+    history: History,
+    root: bytes,
+) -> tuple[int, Admitted]:
+    written = writing.add_messages(session, conversation["seq"], root, place, history)
+    head = _head(session, conversation["seq"])
+    number, instructions = (
+        writing.instructions_number(session, owner, history.instructions),
+        history.instructions,
+    )
+    if number is None and place.exact:
+        number, instructions = writing.instructions_above(session, conversation["seq"], _last(place))
+    _move_head(session, conversation["seq"], place, written, head)
+    turn = writing.add_turn(
+        session,
+        admission,
+        owner,
+        end_user,
+        conversation["seq"],
+        state=TurnState.RUNNING,
+        instructions=number,
+        place=place,
+        question=written.question,
+        head_before=head,
+    )
+    return turn, _admitted(session, admission.turn, conversation["id"], place, history, instructions)
+
+
+def _last(place: Place) -> int | None:
+    """The message in whose light a turn that names no instructions is to be seen."""
+    if place.continues is not None:
+        seq: int = place.continues["seq"]
+        return seq
+    return place.parent.id if place.parent else None
 
 
 def _head(session: Session, conversation: int) -> int | None:
@@ -114,136 +169,79 @@ def _head(session: Session, conversation: int) -> int | None:
     return head
 
 
-def _named(
-    session: Session, owner: int, end_user: int | None, admission: Admission
-) -> tuple[str | None, str | None]:
-    """The id of the conversation that the request names, and whose it is; a name that is new makes one."""
-    ref = admission.conversation
-    if ref is None:
-        return None, admission.end_user
-    if ref.startswith(ids.CONVERSATION):
-        row = session.one("conversation_by_id", owner=owner, id=ref)
-        if row is None or (end_user is not None and row["end_user"] != end_user):
-            raise ConversationNotFound(f"No conversation has the id {ref}.", param="conversation")
-        return ref, row["end_user_name"]
-    row = session.one("conversation_by_name", owner=owner, end_user=end_user, name=ref)
-    if row is not None:
-        return row["id"], admission.end_user
-    return _new_conversation(session, owner, end_user, admission)[1], admission.end_user
-
-
-def _number_of(session: Session, owner: int, conversation: str) -> int:
-    row = session.one("conversation_by_id", owner=owner, id=conversation)
-    assert row is not None
-    seq: int = row["seq"]
-    return seq
-
-
-def _new_conversation(
-    session: Session, owner: int, end_user: int | None, admission: Admission
-) -> tuple[int, str]:
-    conversation_id = new_id(ids.CONVERSATION)
-    row = session.one(
-        "add_conversation",
-        id=conversation_id,
-        owner=owner,
-        end_user=end_user,
-        name=admission.conversation,
-        title=_title(admission.history),
-        one_shot=int(admission.conversation is None),
-        source=admission.source,
-        metadata=None,
-        now=now(),
-    )
-    assert row is not None
-    return row["seq"], conversation_id
-
-
-def _title(history: History) -> str | None:
-    """The first words of the first user message."""
-    for message in history.messages:
-        if message.role == "user" and (words := " ".join(message.text.split())):
-            return words if len(words) <= TITLE_CHARACTERS else words[: TITLE_CHARACTERS - 1].rstrip() + "…"
-    return None
-
-
-def _add_messages(session: Session, conversation: int, place: Placement, history: History) -> int | None:
-    """Write what the tree does not hold yet; the sequence number of the last message, the turn's question."""
-    parent = place.parent
-    question = parent.id if parent else None
-    depth = parent.depth + 1 if parent else 0
-    forms = history.forms[place.matched :]
-    keys = path_keys(parent.key if parent else history.root, forms)
-    for message, key in zip(history.messages[place.matched :], keys, strict=True):
-        row = session.one(
-            "add_message",
-            id=new_id(ids.MESSAGE),
-            conversation=conversation,
-            parent=question,
-            depth=depth,
-            role=message.role,
-            body=to_json(message),
-            key=key,
-            tail=None,
-            turn=None,
+def _move_head(session: Session, conversation: int, place: Place, written: Written, head: int | None) -> None:
+    """What matches nothing in a conversation that has begun may be a chore, such as a request for a title: the
+    head stays where it is until something goes on from there."""
+    if head is None or place.parent is not None or place.exact:
+        session.run(
+            "move_head",
+            seq=conversation,
+            head=written.question,
             now=now(),
+            continued=int(place.parent is not None and not place.retry),
+            title=written.title,
+            title_from=written.title_from,
         )
-        assert row is not None
-        question, depth = row["seq"], depth + 1
-    return question
 
 
-def _add_turn(
+def _admitted(
     session: Session,
-    admission: Admission,
-    owner: int,
-    end_user: int | None,
-    conversation: int,
-    place: Placement,
-    question: int | None,
-    head_before: int | None,
-) -> None:
-    gap_from, gap_to = place.gap or (None, None)
-    session.run(
-        "add_turn",
-        id=admission.turn,
-        owner=owner,
-        end_user=end_user,
+    turn: str,
+    conversation: str,
+    place: Place,
+    history: History,
+    instructions: list[Instruction],
+) -> Admitted:
+    return Admitted(
+        turn=turn,
         conversation=conversation,
-        lease=admission.lease,
-        door=admission.door,
-        requested_model=admission.requested_model,
-        model=admission.model,
-        parameters=to_json(admission.sampling),
-        metadata=to_json(admission.metadata) if admission.metadata else None,
-        instructions=_instructions_number(session, owner, admission.history),
-        parent=place.parent.id if place.parent else None,
-        question=question,
-        head_before=head_before,
-        gap_from=gap_from,
-        gap_to=gap_to,
-        now=now(),
+        messages=places.stored_forms(session, place, history),
+        instructions=instructions,
+        continues=message_of(place.continues) if place.continues else None,
     )
 
 
-def _instructions_number(session: Session, owner: int, history: History) -> int | None:
-    """Instructions are stored once by content: many requests carry the same."""
-    if not history.instructions:
+def begin(session: Session, turn: str, lease: str) -> Admitted | None:
+    """Hang a queued turn's input below the head, unless the turn there is not answered or others came first."""
+    held = session.one("held_turn", id=turn, lease=lease)
+    if held is None or held["state"] != TurnState.QUEUED:
+        raise LeaseLost(f"The turn {turn} is not waiting under this process any more.")
+    history = input_of(held).history
+    turns = session.all("open_turns", conversation=held["conversation_id"])
+    first = next(each["seq"] for each in turns if each["state"] == TurnState.QUEUED)
+    if first != held["seq"] or places.is_answering(session, held["conversation_id"]):
         return None
-    body = to_json(history.instructions)
-    digest = blake2b(body.encode(), digest_size=16).digest()
-    session.run("add_instructions", owner=owner, hash=digest, body=body)
-    row = session.one("instructions_of_hash", owner=owner, hash=digest)
+    place = places.at_head(session, held["conversation_id"], history)
+    return hang(session, held, place, history, moves_head=True)
+
+
+def input_of(held: Row) -> Input:
+    """What a queued turn is to ask."""
+    return msgspec.json.decode(held["input"], type=Input)
+
+
+def hang(session: Session, held: Row, place: Place, history: History, *, moves_head: bool) -> Admitted:
+    """Put a queued turn's input into the tree; from here on it is running."""
+    conversation = held["conversation"]
+    row = session.one("speaker_of_turn", turn=held["seq"])
     assert row is not None
-    seq: int = row["seq"]
-    return seq
-
-
-def _stored_forms(session: Session, place: Placement, history: History) -> list[Message]:
-    """The history's messages, those that were in the tree in their stored form."""
-    if place.parent is None:
-        return list(history.messages)
-    rows = session.all("up_from", seq=place.parent.id, count=place.parent.depth + 1)
-    gap_from, gap_to = place.gap or (0, 0)
-    stored = [message_of(row) for row in reversed(rows) if not gap_from <= row["depth"] < gap_to]
-    return stored + history.messages[place.matched :]
+    written = writing.add_messages(
+        session, conversation, root_key(row["secret"], row["end_user"]), place, history
+    )
+    head = _head(session, conversation)
+    number, instructions = held["instructions"], history.instructions
+    if number is None:
+        number, instructions = writing.instructions_above(session, conversation, _last(place))
+    if moves_head:
+        _move_head(session, conversation, place, written, head)
+    session.run(
+        "begin_turn",
+        seq=held["seq"],
+        state=TurnState.RUNNING.value,
+        instructions=number,
+        parent=place.parent.id if place.parent else None,
+        question=written.question,
+        head_before=head,
+        now=now(),
+    )
+    return _admitted(session, held["id"], held["conversation_id"], place, history, instructions)

@@ -35,6 +35,12 @@ class Database(Protocol):
     async def read(self, work: Callable[[Session], T]) -> T:
         """Run `work` on a consistent state of the database."""
 
+    async def scrub(self) -> None:
+        """Leave nothing of what was deleted in the database's files: no page, no journal holds it any more.
+
+        Raises StoreUnavailable where readers stand in the way for too long.
+        """
+
     async def announce(self, address: str, key: str, model: str = "") -> None:
         """Tell other processes on this machine where the owner of this store answers, and with which model."""
 
@@ -43,3 +49,11 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Commit what is in flight and let go. May be called twice."""
+
+
+class Verbs:
+    """What the parts of a store have in common: its database, and the starting keys that it has read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._roots: dict[tuple[str, str | None], bytes] = {}

@@ -7,9 +7,11 @@ from palaver.core.errors import LeaseLost
 from palaver.core.message import Message, canonical, next_key, root_key
 from palaver.core.tree import EXCHANGE, exchange_key
 from palaver.core.turn import ContentDelta, Delta, ReasoningDelta, TurnState, Usage, encode_deltas
+from palaver.stores import admission, places
 from palaver.stores.base import Ending
 from palaver.stores.database import Row, Session
 from palaver.stores.rows import StoredError, deltas_of, message_of, new_id, now, to_json
+from palaver.stores.writing import key_below
 
 EXCHANGES = (4, EXCHANGE)
 """How far up to look for the user message of a reply: nearly always near; beyond that, no second hash."""
@@ -23,11 +25,14 @@ def log(session: Session, turn: str, lease: str, batch: int, deltas: list[Delta]
 def finish(session: Session, ending: Ending) -> None:
     """Write the reply, move the head, close the record, drop the log. One transaction."""
     held = _held(session, ending.turn, ending.lease)
+    if held["state"] == TurnState.QUEUED:
+        held = _asked_aside(session, held, ending)
     reply = _add_reply(session, held, ending)
     if reply is not None:
         session.run(
             "move_head_from", seq=held["conversation"], head=reply, expected=held["question"], now=now()
         )
+        session.run("hand_head_on", turn=held["seq"], question=held["question"], head=reply)
     elif ending.state is TurnState.FAILED:
         _give_back_head(session, held)
     usage = ending.usage or Usage(0, 0)
@@ -72,6 +77,14 @@ def recover(session: Session, lease: str) -> list[str]:
     return closed
 
 
+def _asked_aside(session: Session, held: Row, ending: Ending) -> Row:
+    """A turn that ends before its time came: what it asked is kept as a branch. The head stays."""
+    history = admission.input_of(held).history
+    place = places.at_head(session, held["conversation_id"], history)
+    admission.hang(session, held, place, history, moves_head=False)
+    return _held(session, ending.turn, ending.lease)
+
+
 def _held(session: Session, turn: str, lease: str) -> Row:
     held = session.one("held_turn", id=turn, lease=lease)
     if held is None:
@@ -98,7 +111,7 @@ def _add_reply(session: Session, held: Row, ending: Ending) -> int | None:
         depth=parent["depth"] + 1 if parent else 0,
         role="assistant",
         body=to_json(message),
-        key=next_key(parent["key"] if parent else root, canonical(message)),
+        key=next_key(key_below(parent["key"]) if parent else root, canonical(message)),
         tail=_tail(session, root, held, message),
         turn=held["seq"],
         now=now(),
@@ -148,3 +161,4 @@ def _give_back_head(session: Session, held: Row) -> None:
             turn=held["seq"],
             now=now(),
         )
+        session.run("hand_head_on", turn=held["seq"], question=held["question"], head=before)

@@ -50,6 +50,11 @@ def deltas_of(body: str) -> list[Delta]:
     return list(_deltas.decode(body))
 
 
+def state_of(text: str) -> TurnState:
+    """Raises msgspec.DecodeError for what is no state, as for anything else in a row that cannot be read."""
+    return msgspec.convert(text, TurnState)
+
+
 def node_of(row: Row) -> Node:
     return Node(row["seq"], row["conversation"], row["depth"], row["key"], bool(row["is_head"]))
 
@@ -61,9 +66,11 @@ def item_of(row: Row) -> Item:
         depth=row["depth"],
         message=message_of(row),
         turn=row["turn"],
-        state=TurnState(row["state"]) if row["state"] else None,
+        state=state_of(row["state"]) if row["state"] else None,
         model=row["model"],
         created_at=row["created_at"],
+        finish_reason=row["finish_reason"],
+        deleted=row["deleted_at"] is not None,
     )
 
 
@@ -80,6 +87,7 @@ def conversation_of(row: Row) -> Conversation:
         metadata=msgspec.json.decode(row["metadata"] or "{}"),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        expires_at=row["expires_at"],
     )
 
 
@@ -88,7 +96,7 @@ def turn_of(row: Row, reply: Item | None) -> TurnRecord:
     return TurnRecord(
         id=row["id"],
         conversation=row["conversation"],
-        state=TurnState(row["state"]),
+        state=state_of(row["state"]),
         door=row["door"],
         requested_model=row["requested_model"],
         model=row["model"],

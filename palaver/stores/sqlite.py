@@ -10,73 +10,49 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import re
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palaver.core.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
-from palaver.stores.database import Row, Session
-from palaver.stores.migrations import migrations
+from palaver.core.errors import StoreUnavailable
+from palaver.stores.database import Session
 from palaver.stores.ownership import Ownership
-from palaver.stores.queries import QUERIES
+from palaver.stores.sqlite_connection import SqliteSession, connect
 from palaver.stores.sqlite_errors import as_store_error, breaks_group, mapped_errors, mapped_os_errors
+from palaver.stores.sqlite_migration import bring_forward
+from palaver.stores.sqlite_scrub import Scrubber
 
 T = TypeVar("T")
 GROUP = 64
 """At most so many writes share a commit."""
 READERS = 2
-PRIVATE = 0o600
-"""The mode of a new file: what people say is for its owner only. A file that is there keeps its own."""
-BUSY_MS = 5000
-APPLICATION_ID = 0x70616C61
-"""Says in the file's header that it is ours: "pala"."""
-
-
-@lru_cache(maxsize=512)
-def _expanded(query: str, lists: tuple[tuple[str, int], ...]) -> str:
-    text = QUERIES[query]
-    for name, length in lists:
-        places = ", ".join(f":{name}_{i}" for i in range(length))
-        text = re.sub(rf"\(:{name}\)", f"({places})", text)
-    return text
-
-
-class SqliteSession:
-    """A transaction on one connection."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def _execute(self, query: str, parameters: dict[str, Any]) -> sqlite3.Cursor:
-        lists = tuple((name, len(value)) for name, value in parameters.items() if isinstance(value, list))
-        for name, _ in lists:
-            parameters.update({f"{name}_{i}": value for i, value in enumerate(parameters.pop(name))})
-        return self._connection.execute(_expanded(query, lists), parameters)
-
-    def all(self, query: str, /, **parameters: Any) -> list[Row]:
-        return self._execute(query, parameters).fetchall()
-
-    def one(self, query: str, /, **parameters: Any) -> Row | None:
-        row: Row | None = self._execute(query, parameters).fetchone()
-        return row
-
-    def run(self, query: str, /, **parameters: Any) -> int:
-        return self._execute(query, parameters).rowcount
+SCRUB_PATIENCE = 5.0
+"""How long to wait for readers of an older state of the file that keep its journal as it is, in seconds."""
 
 
 class _Write:
-    def __init__(self, work: Callable[[Session], Any], durable: bool) -> None:
+    """Work for the writer thread: in a transaction, or, where it comes `alone`, between two of them."""
+
+    def __init__(
+        self, work: Callable[[Session], Any], durable: bool, alone: Callable[[], Any] | None = None
+    ) -> None:
         self.work = work
+        self.alone = alone
         self.durable = durable
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def run_alone(self, work: Callable[[], Any]) -> None:
+        try:
+            self.result = work()
+        except Exception as error:  # whatever it is belongs to the caller that awaits this
+            self.error = as_store_error(error)
 
     def tell(self) -> None:
         """Hand the outcome to the event loop that waits for it, unless it is gone."""
@@ -104,6 +80,8 @@ class SqliteDatabase:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="palaver-store-read")
         self._writer = threading.Thread(target=self._write_all, name="palaver-store-write", daemon=True)
         self._closed = False
+        self._file: tuple[int, int] | None = None
+        self._scrubber = Scrubber(path)
 
     @classmethod
     async def open(cls, path: Path) -> SqliteDatabase:
@@ -116,62 +94,37 @@ class SqliteDatabase:
             ownership = Ownership.take(path)
         database = cls(path, ownership)
         try:
-            await asyncio.to_thread(database._migrate)
+            await asyncio.to_thread(database._start)
         except BaseException:
             ownership.release()
             raise
         database._writer.start()
         return database
 
-    def _open(self) -> sqlite3.Connection:
-        """A connection that has changed nothing yet."""
-        connection = sqlite3.connect(
-            self._path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        return connection
+    def _start(self) -> None:
+        """Have the file at its newest version, and know it again."""
+        bring_forward(self._path)
+        with mapped_os_errors():
+            self._file = _identity(self._path)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = self._open()
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")
-        return connection
+        return connect(self._path)
 
-    def _migrate(self) -> None:
-        known = migrations("sqlite")
-        with mapped_os_errors():
-            if not self._path.exists():
-                self._path.touch(PRIVATE)  # SQLite gives the files beside it the same mode
-        with mapped_errors():
-            with contextlib.closing(self._open()) as connection:
-                version = self._check_version(connection, len(known))
-            with contextlib.closing(self._connect()) as connection:
-                for migration in known[version:]:
-                    connection.executescript(
-                        f"BEGIN IMMEDIATE;\n{migration.sql}\nPRAGMA application_id = {APPLICATION_ID};\n"
-                        f"PRAGMA user_version = {migration.number};\nCOMMIT;"
-                    )
-
-    def _check_version(self, connection: sqlite3.Connection, known: int) -> int:
-        """The version of the file, 0 where it is new. Writes nothing: the file may be another program's."""
-        application, version, tables = (
-            connection.execute(question).fetchone()[0]
-            for question in (
-                "PRAGMA application_id",
-                "PRAGMA user_version",
-                "SELECT count(*) FROM sqlite_master",
+    def _check_place(self) -> None:
+        """The file is where it was. One that is moved, deleted or replaced stays open, and SQLite would go on in
+        it, where nobody finds what it writes. Raises StoreUnavailable."""
+        try:
+            found = _identity(self._path)
+        except FileNotFoundError as error:
+            raise StoreUnavailable(
+                f"The store {self._path} is gone: moved or deleted while palaver ran. Put it back, or end palaver."
+            ) from error
+        except OSError as error:
+            raise StoreUnavailable(f"The store {self._path} is out of reach: {error.strerror}.") from error
+        if found != self._file:
+            raise StoreUnavailable(
+                f"The store {self._path} was replaced by another file while palaver ran. Put it back, or end palaver."
             )
-        )
-        if application != APPLICATION_ID and (tables or version or application):
-            raise StoreCorrupt(f"{self._path} is a database of another program.")
-        if version > known:
-            raise StoreTooNew(
-                f"The store {self._path} is of version {version}; this palaver knows up to {known}. "
-                "Install a newer palaver."
-            )
-        return int(version)
 
     async def write(self, work: Callable[[Session], T], *, durable: bool = True) -> T:
         if self._closed:
@@ -188,17 +141,34 @@ class SqliteDatabase:
 
     def _read(self, work: Callable[[Session], T]) -> T:
         with mapped_errors():
-            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._local.connection = self._connect()
-                connection.execute("PRAGMA query_only = ON")
-                self._connections.append(connection)
-            connection.execute("BEGIN")
+            self._check_place()
+            connection = self._reader()
             try:
-                return work(SqliteSession(connection))
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                connection.execute("BEGIN")
+                try:
+                    return work(SqliteSession(connection))
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._drop_reader(connection)  # it may hold a broken state: a fresh one next time
+                raise
+
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's connection, which only reads."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            self._connections.append(connection)
+            self._local.connection = connection
+        return connection
+
+    def _drop_reader(self, connection: sqlite3.Connection) -> None:
+        self._local.connection = None
+        self._connections.remove(connection)
+        with contextlib.suppress(sqlite3.Error):  # it is broken; there was nothing to lose
+            connection.close()
 
     def _write_all(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -212,8 +182,16 @@ class SqliteDatabase:
                 group.append(write)
             try:
                 with mapped_errors():
+                    self._check_place()
                     connection = connection or self._connect()
-                    self._commit_together(connection, group)
+                    self._commit_together(connection, [write for write in group if not write.alone])
+                    self._check_place()
+                for write in group:
+                    if write.alone:
+                        if connection is not None:
+                            connection.close()  # it holds pages as they were before
+                            connection = None
+                        write.run_alone(write.alone)
             except Exception as error:
                 # The transaction is gone as a whole: disk full, file locked, file unreadable. A fresh
                 # connection next time, because this one may hold a broken state. Whatever else it may be, the
@@ -246,6 +224,33 @@ class SqliteDatabase:
             connection.execute("RELEASE one")
         connection.execute("COMMIT")
 
+    async def scrub(self) -> None:
+        deadline = asyncio.get_running_loop().time() + SCRUB_PATIENCE
+        at: int | None = 0
+        while at is not None:
+            is_empty, at = await self._between_writes(partial(self._scrub_from, at))
+            if not is_empty and asyncio.get_running_loop().time() > deadline:
+                raise StoreUnavailable(
+                    "What was deleted is gone, but its bytes stand in the store's journal until a program that "
+                    "reads the store lets go of it."
+                )
+
+    def _scrub_from(self, start: int) -> tuple[bool, int | None]:
+        """Whether the journal could be emptied, and where to go on."""
+        self._check_place()
+        if not self._scrubber.empty_journal():
+            return False, start
+        return True, self._scrubber.wipe(start)
+
+    async def _between_writes(self, work: Callable[[], T]) -> T:
+        """Run `work` in the writer thread, with no transaction and no connection of that thread open."""
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
+        write = _Write(lambda _: None, durable=False, alone=work)
+        self._queue.put(write)
+        result: T = await write.future
+        return result
+
     async def announce(self, address: str, key: str, model: str = "") -> None:
         with mapped_os_errors():
             self._ownership.announce(address, key, model)
@@ -268,3 +273,10 @@ class SqliteDatabase:
         self._readers.shutdown()
         for connection in self._connections:
             connection.close()
+        self._scrubber.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What makes a file this file, whatever its name. Raises OSError."""
+    found = path.stat()
+    return found.st_dev, found.st_ino

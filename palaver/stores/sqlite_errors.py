@@ -3,43 +3,70 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Iterator
 
-from palaver.core.errors import StoreCorrupt, StoreError, StoreFull, StoreUnavailable
+import msgspec
+
+from palaver.core.errors import StoreCorrupt, StoreError, StoreFull, StoreRefused, StoreUnavailable
 
 _MEANINGS: dict[int, type[StoreError]] = {
     sqlite3.SQLITE_FULL: StoreFull,
     sqlite3.SQLITE_CORRUPT: StoreCorrupt,
     sqlite3.SQLITE_NOTADB: StoreCorrupt,
+    sqlite3.SQLITE_CONSTRAINT: StoreRefused,
+    sqlite3.SQLITE_MISMATCH: StoreRefused,
+    sqlite3.SQLITE_TOOBIG: StoreRefused,
 }
+_OWN_FAULTS = (
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_ERROR,
+)
+_NO_SUCH = ("no such table", "no such column", "no such index")
+_UNREADABLE = "Could not decode"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+# What a row that cannot be read raises: SQLite has checked its place in the file, not what it says.
+_FOREIGN = (sqlite3.Error, msgspec.DecodeError)
 
 
 @contextlib.contextmanager
 def mapped_errors() -> Iterator[None]:
-    """Turn what sqlite3 raises into the store's own errors; the one place where it is done."""
+    """Turn what sqlite3 raises, and rows that cannot be decoded, into the store's own errors."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise _meaning(error) from error
+    except _FOREIGN as error:
+        raise _meaning(error) from (None if _quotes_content(error) else error)
 
 
-def _meaning(error: sqlite3.Error) -> StoreError:
+def _meaning(error: sqlite3.Error | msgspec.DecodeError) -> StoreError:
+    if _quotes_content(error):
+        return StoreCorrupt(f"{StoreCorrupt().message} (A row cannot be decoded.)")
     code = getattr(error, "sqlite_errorcode", None)
     kind = _MEANINGS.get(code & 0xFF, StoreUnavailable) if code is not None else StoreUnavailable
+    if code == sqlite3.SQLITE_ERROR and str(error).startswith(_NO_SUCH):
+        kind = StoreCorrupt  # the file was cut off, or somebody else has been at it
     detail = "" if kind is StoreFull else f" (SQLite: {error})"
     return kind(kind().message + detail)
 
 
+def _quotes_content(error: Exception) -> bool:
+    """Whether an error is about what a row says. Its text may hold what people wrote, so nobody is to see it."""
+    return isinstance(error, msgspec.DecodeError) or str(error).startswith(_UNREADABLE)
+
+
 def as_store_error(error: Exception) -> Exception:
     """What an error means to the caller; those that are not SQLite's stay as they are."""
-    return _meaning(error) if isinstance(error, sqlite3.Error) else error
+    return _meaning(error) if isinstance(error, _FOREIGN) else error
 
 
 def breaks_group(error: Exception) -> bool:
     """Whether an error is the file's or the disk's, not the fault of one piece of work."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF not in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR)
+    return code is not None and code & 0xFF not in _OWN_FAULTS
 
 
 @contextlib.contextmanager
@@ -48,6 +75,8 @@ def mapped_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StoreFull from error
         raise StoreUnavailable(
             f"The store's folder cannot be used: {error.strerror} ({error.filename})"
         ) from error

@@ -10,15 +10,40 @@ import pytest
 
 from palaver.stores.base import Store
 from tests.stores.contract_admission import Admissions
+from tests.stores.contract_branches import Branching, Forking
 from tests.stores.contract_crowds import Crowds
+from tests.stores.contract_deletion import DeletingMessages, DeletingMore, Felling, Retention
 from tests.stores.contract_endings import Endings
+from tests.stores.contract_interleavings import Interleavings
+from tests.stores.contract_keys import ApiKeys
 from tests.stores.contract_naming import Naming
+from tests.stores.contract_owners import OwnersApart
+from tests.stores.contract_places import Places
 from tests.stores.contract_reading import Reading
+from tests.stores.contract_resends import Resends
 from tests.stores.contract_sequences import Sequences
 from tests.stores.talking import Tables
 
 
-class StoreContract(Admissions, Naming, Endings, Reading, Crowds, Sequences):
+class StoreContract(
+    Admissions,
+    Naming,
+    Endings,
+    Reading,
+    Crowds,
+    Sequences,
+    Interleavings,
+    Branching,
+    Forking,
+    DeletingMessages,
+    DeletingMore,
+    Retention,
+    Felling,
+    ApiKeys,
+    OwnersApart,
+    Places,
+    Resends,
+):
     """Inherit it as `Test…`, and say how a store is opened and what it holds."""
 
     def opened(self, folder: Path) -> AbstractAsyncContextManager[Store]:

@@ -95,6 +95,11 @@ def consistent(tables: Tables) -> None:
             assert (turn["reply"], turn["question"]) == (row["seq"], row["parent"])
     for row in conversations.values():
         assert row["head"] is None or messages[row["head"]]["conversation"] == row["seq"]
+        if row["title"] is not None:
+            source = messages[row["title_from"]]
+            assert (source["conversation"], source["deleted_at"]) == (row["seq"], None)
+    _tombstones_hold_the_tree_together(tables)
+    assert {row["seq"] for row in tables["instructions"]} <= {row["instructions"] for row in turns.values()}
     for row in turns.values():
         _turn_is_whole(row, messages)
     assert {row["turn"] for row in tables["turn_log"]} <= {s for s, row in turns.items() if row["lease"]}
@@ -113,21 +118,36 @@ def _roots(tables: Tables) -> dict[int, bytes]:
 
 
 def _message_is_in_its_place(row: dict[str, Any], parent: dict[str, Any] | None, root: bytes) -> None:
-    form = canonical(msgspec.json.decode(row["body"], type=Message))
     if parent is None:
         assert row["depth"] == 0
     else:
         assert parent["conversation"] == row["conversation"]
         assert parent["seq"] < row["seq"]
         assert row["depth"] == parent["depth"] + 1
-    assert row["key"] == next_key(parent["key"] if parent else root, form)
     assert row["tail"] is None or row["turn"] is not None
+    if row["deleted_at"] is not None:
+        assert msgspec.json.decode(row["body"]) == {"role": row["role"]}
+        assert (row["key"], row["tail"]) == (b"", None)
+    elif parent is None or parent["deleted_at"] is None:  # below a tombstone, a key cannot be told any more
+        form = canonical(msgspec.json.decode(row["body"], type=Message))
+        assert row["key"] == next_key(parent["key"] if parent else root, form)
+
+
+def _tombstones_hold_the_tree_together(tables: Tables) -> None:
+    """Something hangs below each of them, and none is a head."""
+    tombstones = {row["seq"] for row in tables["messages"] if row["deleted_at"] is not None}
+    assert tombstones <= {row["parent"] for row in tables["messages"]}
+    assert not tombstones & {row["head"] for row in tables["conversations"]}
 
 
 def _turn_is_whole(row: dict[str, Any], messages: dict[int, dict[str, Any]]) -> None:
     ended = TurnState(row["state"]).ended
     assert ended == (row["lease"] is None) == (row["ended_at"] is not None)
-    for column in ("question", "reply", "parent"):
+    queued = row["state"] == TurnState.QUEUED
+    assert queued == (row["input"] is not None)
+    assert not queued or row["started_at"] is row["question"] is row["parent"] is None
+    assert ended or row["reply"] is None
+    for column in ("question", "reply", "parent", "head_before", "continues"):
         if row[column] is not None:
             assert messages[row[column]]["conversation"] == row["conversation"]
     if row["gap_from"] is not None:

@@ -13,7 +13,18 @@ from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
 from tests.stores.talking import Tables
 
-TABLES = ("owners", "end_users", "conversations", "messages", "instructions", "turns", "attempts")
+TABLES = (
+    "owners",
+    "end_users",
+    "conversations",
+    "messages",
+    "instructions",
+    "turns",
+    "attempts",
+    "api_keys",
+    "access",
+    "deletions",
+)
 
 
 @asynccontextmanager

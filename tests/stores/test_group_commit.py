@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from palaver.core.errors import LeaseLost, StoreFull, StoreUnavailable
+from palaver.core.errors import LeaseLost, StoreFull, StoreRefused, StoreUnavailable
 from palaver.stores.database import Session
 from palaver.stores.ownership import Ownership
 from palaver.stores.sql import SqlStore
@@ -129,7 +129,7 @@ def binds_too_little(session: Session) -> None:
     ("bad", "error"),
     [
         (breaks, ValueError),
-        (breaks_a_rule, StoreUnavailable),
+        (breaks_a_rule, StoreRefused),
         (finds_nothing, LeaseLost),
         (asks_for_what_is_not_there, KeyError),
         (binds_too_little, StoreUnavailable),

@@ -28,10 +28,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def hammering(path: Path, what: str) -> Iterator[subprocess.Popen[str]]:
+def hammering(path: Path, *what: str) -> Iterator[subprocess.Popen[str]]:
     """A process of its own at work on the store; killed at the end, if it still lives."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.stores.hammer", str(path), what],
+        [sys.executable, "-m", "tests.stores.hammer", str(path), *what],
         cwd=ROOT,
         env=environment(),
         stdin=subprocess.PIPE,

@@ -13,10 +13,19 @@ import pytest
 from palaver.stores import queries as queries_room
 from palaver.stores.migrations import migrations
 from palaver.stores.queries import QUERIES
-from palaver.stores.sqlite import SqliteSession
+from palaver.stores.sqlite_connection import SqliteSession
 from tests.house.files import ROOT
 
-LARGE = ("conversations", "messages", "turns", "turn_log", "instructions", "end_users", "attempts")
+LARGE = (
+    "conversations",
+    "messages",
+    "turns",
+    "turn_log",
+    "instructions",
+    "end_users",
+    "attempts",
+    "api_keys",
+)
 LISTS = {"keys", "tails"}
 
 
@@ -61,7 +70,7 @@ def test_a_scan_would_be_seen(connection: sqlite3.Connection) -> None:
         ("replies_with_tails", "replies_by_tail (tail=?)"),
         ("nodes_in", "messages_by_place (conversation=? AND key=?)"),
         ("orphaned_turns", "turns_running (state=?)"),
-        ("give_back_head", "turns_running (state=?)"),
+        ("give_back_head", "turns_by_question (question=?)"),
         ("last_instructions", "turns_by_conversation (conversation=?)"),
     ],
 )

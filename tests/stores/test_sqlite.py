@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from palaver.core.errors import StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
-from palaver.stores import sqlite
+from palaver.core.errors import StoreCorrupt, StoreError, StoreRefused, StoreTooNew, StoreUnavailable
+from palaver.stores import sqlite_migration
 from palaver.stores.base import Store
 from palaver.stores.database import Session
 from palaver.stores.migrations import migrations
@@ -75,7 +75,9 @@ class TestSchema:
     ) -> None:
         broken = migrations("sqlite")[0].sql + "\nCREATE TABLE owners (seq INTEGER);"
         whole = migrations("sqlite")
-        monkeypatch.setattr(sqlite, "migrations", lambda _: [type(whole[0])(1, "tree", broken), *whole[1:]])
+        monkeypatch.setattr(
+            sqlite_migration, "migrations", lambda _: [type(whole[0])(1, "tree", broken), *whole[1:]]
+        )
         with pytest.raises(StoreError):
             await SqliteDatabase.open(path)
         assert ask(path, "SELECT count(*) FROM sqlite_master") == 0
@@ -84,7 +86,7 @@ class TestSchema:
             await Talker(store).talk("hi", "hello")
 
     async def test_no_row_refers_to_one_that_is_not_there(self, database: SqliteDatabase) -> None:
-        with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
+        with pytest.raises(StoreRefused, match="FOREIGN KEY"):
             await database.write(lambda s: s.run("add_log", turn=1, batch=0, deltas="[]"))
 
     async def test_rows_are_checked(self, path: Path) -> None:

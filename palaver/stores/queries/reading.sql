@@ -1,6 +1,7 @@
 -- name: list_conversations
 SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
-       coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at
+       coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
+       c.expires_at
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -9,6 +10,7 @@ WHERE o.name = :owner
   AND (:end_user IS NULL OR e.name = :end_user)
   AND (:name IS NULL OR c.name = :name)
   AND (:one_shots OR NOT c.one_shot)
+  AND (:temporary OR c.expires_at IS NULL)
   AND (c.updated_at, c.seq) < (:updated_at, :seq)
 ORDER BY c.updated_at DESC, c.seq DESC
 LIMIT :limit
@@ -21,7 +23,7 @@ WHERE o.name = :owner AND c.id = :id
 -- By id, else by name; of an end user where one is named. Two lookups by index: an OR of both would read them all.
 SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
-       c.seq AS seq, c.head AS head_seq
+       c.expires_at, c.seq AS seq, c.head AS head_seq
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -42,7 +44,8 @@ WITH RECURSIVE path (seq, parent, n) AS (
     UNION ALL
     SELECT m.seq, m.parent, path.n + 1 FROM path JOIN messages m ON m.seq = path.parent WHERE path.n < :limit
 )
-SELECT m.id, p.id AS parent, m.depth, m.body, t.id AS turn, t.state, t.model, m.created_at, m.seq
+SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model, t.finish_reason,
+       m.created_at, m.seq
 FROM path
 JOIN messages m ON m.seq = path.seq
 LEFT JOIN messages p ON p.seq = m.parent
@@ -57,7 +60,8 @@ WITH RECURSIVE path (seq, parent, depth) AS (
     SELECT m.seq, m.parent, m.depth FROM path JOIN messages m ON m.seq = path.parent WHERE path.depth > :depth + 1
 ),
 page AS (SELECT seq FROM path WHERE depth > :depth ORDER BY depth LIMIT :limit)
-SELECT m.id, p.id AS parent, m.depth, m.body, t.id AS turn, t.state, t.model, m.created_at, m.seq
+SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model, t.finish_reason,
+       m.created_at, m.seq
 FROM page
 JOIN messages m ON m.seq = page.seq
 LEFT JOIN messages p ON p.seq = m.parent
@@ -72,3 +76,6 @@ WITH RECURSIVE path (seq, parent, depth, id) AS (
     SELECT m.seq, m.parent, m.depth, m.id FROM path JOIN messages m ON m.seq = path.parent
 )
 SELECT seq, parent, depth FROM path WHERE id = :id
+
+-- name: message_in
+SELECT seq, id, parent, depth, key, deleted_at, turn FROM messages WHERE conversation = :conversation AND id = :id

@@ -3,27 +3,39 @@ SELECT c.seq, c.id, c.end_user, e.name AS end_user_name
 FROM conversations c LEFT JOIN end_users e ON e.seq = c.end_user
 WHERE c.owner = :owner AND c.id = :id
 
+-- name: conversation_with_id
+SELECT seq, id FROM conversations WHERE id = :id
+
+-- name: speaker_of_conversation
+SELECT e.name AS end_user FROM conversations c LEFT JOIN end_users e ON e.seq = c.end_user WHERE c.seq = :seq
+
 -- name: conversation_by_name
-SELECT c.seq, c.id FROM conversations c
+SELECT c.seq, c.id, e.name AS end_user_name FROM conversations c LEFT JOIN end_users e ON e.seq = c.end_user
 WHERE c.owner = :owner AND coalesce(c.end_user, 0) = coalesce(:end_user, 0) AND c.name = :name
 
 -- name: add_conversation
-INSERT INTO conversations (id, owner, end_user, name, title, one_shot, source, metadata, created_at, updated_at)
-VALUES (:id, :owner, :end_user, :name, :title, :one_shot, :source, :metadata, :now, :now)
+INSERT INTO conversations (id, owner, end_user, name, one_shot, source, metadata, created_at, updated_at,
+                           keep_seconds, expires_at)
+VALUES (:id, :owner, :end_user, :name, :one_shot, :source, :metadata, :now, :now,
+        :keep_seconds, :now + :keep_seconds * 1000)
 RETURNING seq
 
 -- name: head_of
 SELECT head FROM conversations WHERE seq = :seq
 
 -- name: move_head
--- A request was threaded here: its question is the head, and the conversation is no task.
+-- A request was threaded here: its question is the head. It stays a task only if it is asked again.
 UPDATE conversations
-SET head = :head, updated_at = :now, one_shot = :one_shot, title = coalesce(title, :title)
+SET head = :head, updated_at = :now, expires_at = :now + keep_seconds * 1000,
+    one_shot = CASE WHEN :continued THEN 0 ELSE one_shot END,
+    title_from = CASE WHEN title IS NULL THEN :title_from ELSE title_from END,
+    title = coalesce(title, :title)
 WHERE seq = :seq
 
 -- name: move_head_from
 -- Compare and set: only if nobody moved the head elsewhere meanwhile.
-UPDATE conversations SET head = :head, updated_at = :now WHERE seq = :seq AND head IS :expected
+UPDATE conversations SET head = :head, updated_at = :now, expires_at = :now + keep_seconds * 1000
+WHERE seq = :seq AND head IS :expected
 
 -- name: give_back_head
 -- A question that got no answer is not the head, unless another turn still works on an answer to it.
@@ -63,11 +75,37 @@ WHERE c.id = :conversation AND c.owner = :owner
 
 -- name: up_from
 -- A message and those above it, nearest first.
-WITH RECURSIVE path (seq, parent, depth, key, body, n) AS (
-    SELECT seq, parent, depth, key, body, 1 FROM messages WHERE seq = :seq
+WITH RECURSIVE path (seq, parent, depth, key, body, deleted_at, n) AS (
+    SELECT seq, parent, depth, key, body, deleted_at, 1 FROM messages WHERE seq = :seq
     UNION ALL
-    SELECT m.seq, m.parent, m.depth, m.key, m.body, path.n + 1
+    SELECT m.seq, m.parent, m.depth, m.key, m.body, m.deleted_at, path.n + 1
     FROM path JOIN messages m ON m.seq = path.parent
     WHERE path.n < :count
 )
-SELECT seq, depth, key, body FROM path ORDER BY n
+SELECT seq, depth, key, body, deleted_at FROM path ORDER BY n
+
+-- name: node
+SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
+       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+FROM messages m JOIN conversations c ON c.seq = m.conversation LEFT JOIN turns t ON t.seq = m.turn
+WHERE m.seq = :seq
+
+-- name: node_of_owner
+SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
+       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+FROM messages m JOIN conversations c ON c.seq = m.conversation LEFT JOIN turns t ON t.seq = m.turn
+WHERE m.id = :id AND c.owner = :owner
+
+-- name: head_node
+SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
+       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+FROM conversations c JOIN messages m ON m.seq = c.head LEFT JOIN turns t ON t.seq = m.turn
+WHERE c.id = :id
+
+-- name: child_with_key
+-- The latest message right below another that has this key.
+SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
+       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+FROM messages m JOIN conversations c ON c.seq = m.conversation LEFT JOIN turns t ON t.seq = m.turn
+WHERE m.parent = :parent AND m.key = :key
+ORDER BY m.seq DESC LIMIT 1

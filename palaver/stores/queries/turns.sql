@@ -22,20 +22,58 @@ SELECT seq FROM instructions WHERE owner = :owner AND hash = :hash
 
 -- name: add_turn
 INSERT INTO turns (id, owner, end_user, conversation, state, lease, door, requested_model, model, parameters,
-                   metadata, instructions, parent, question, head_before, gap_from, gap_to, created_at, started_at)
-VALUES (:id, :owner, :end_user, :conversation, 'running', :lease, :door, :requested_model, :model, :parameters,
-        :metadata, :instructions, :parent, :question, :head_before, :gap_from, :gap_to, :now, :now)
+                   metadata, input, instructions, parent, question, continues, head_before, gap_from, gap_to,
+                   created_at, started_at)
+VALUES (:id, :owner, :end_user, :conversation, :state, :lease, :door, :requested_model, :model, :parameters,
+        :metadata, :input, :instructions, :parent, :question, :continues, :head_before, :gap_from, :gap_to,
+        :now, :started_at)
+RETURNING seq
 
 -- name: held_turn
--- A running turn under a lease: nobody else may write it.
-SELECT seq, conversation, question, head_before FROM turns
-WHERE id = :id AND lease = :lease AND state IN ('queued', 'running')
+-- A turn under a lease: nobody else may write it.
+SELECT t.seq, t.id, t.state, t.owner, t.conversation, t.question, t.head_before, t.input, t.instructions,
+       c.id AS conversation_id
+FROM turns t LEFT JOIN conversations c ON c.seq = t.conversation
+WHERE t.id = :id AND t.lease = :lease AND t.state IN ('queued', 'running')
+
+-- name: open_turns
+-- What runs and waits in a conversation, in the order of admission.
+SELECT t.seq, t.state, t.question, t.parent
+FROM conversations c JOIN turns t ON t.conversation = c.seq AND t.state IN ('queued', 'running')
+WHERE c.id = :conversation
+ORDER BY t.seq
+
+-- name: begin_turn
+UPDATE turns
+SET state = :state, input = NULL, instructions = :instructions, parent = :parent, question = :question,
+    head_before = :head_before, started_at = :now
+WHERE seq = :seq
+
+-- name: instructions_at
+-- The latest turn that ended in this message, or asked it, with its instructions; and the message above.
+SELECT m.parent, t.seq AS turn, i.seq, i.body
+FROM messages m
+LEFT JOIN turns t ON t.seq = (SELECT max(x.seq) FROM turns x WHERE x.reply = m.seq OR x.question = m.seq)
+LEFT JOIN instructions i ON i.seq = t.instructions
+WHERE m.seq = :message
+
+-- name: instructions_of_fork
+SELECT i.seq, i.body FROM conversations c JOIN instructions i ON i.seq = c.instructions
+WHERE c.seq = :conversation
 
 -- name: head_before_question
 -- What was the head before a question that several turns answered: the first of them took its place.
 SELECT head_before FROM turns
 WHERE conversation = :conversation AND question = :question AND head_before IS NOT :question
 ORDER BY seq DESC LIMIT 1
+
+-- name: hand_head_on
+-- Running turns that took the head from a question would give it back to that: now to what became of it, once
+-- nobody answers it any more.
+UPDATE turns SET head_before = :head
+WHERE head_before = :question AND state IN ('queued', 'running') AND NOT EXISTS (
+    SELECT 1 FROM turns o WHERE o.question = :question AND o.state IN ('queued', 'running') AND o.seq <> :turn
+)
 
 -- name: add_log
 INSERT INTO turn_log (turn, batch, deltas) VALUES (:turn, :batch, :deltas)
@@ -56,7 +94,9 @@ WHERE seq = :seq
 
 -- name: orphaned_turns
 -- Turns that a dead process left running.
+-- Those that ran come first: what waited hangs below what they had said.
 SELECT id, lease, seq FROM turns WHERE state IN ('queued', 'running') AND lease IS NOT :lease
+ORDER BY state DESC, seq
 
 -- name: turn
 SELECT t.id, c.id AS conversation, t.state, t.door, t.requested_model, t.model, t.parameters, t.metadata,
@@ -71,7 +111,7 @@ LEFT JOIN messages q ON q.seq = t.question
 WHERE o.name = :owner AND t.id = :id
 
 -- name: last_instructions
-SELECT i.body FROM turns t LEFT JOIN instructions i ON i.seq = t.instructions
+SELECT i.seq, i.body FROM turns t LEFT JOIN instructions i ON i.seq = t.instructions
 WHERE t.conversation = :conversation ORDER BY t.seq DESC LIMIT 1
 
 -- name: speaker_of_turn

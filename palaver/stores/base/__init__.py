@@ -1,0 +1,56 @@
+"""The contract of a store. Every verb is scoped by owner, and every write of a running turn by its lease.
+
+Any verb may raise StoreUnavailable, StoreFull (writes) or StoreCorrupt; a verb that raises has changed
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from palaver.stores.base.branches import Branches
+from palaver.stores.base.deletion import Deletion
+from palaver.stores.base.keys import ApiKey, ApiKeys, NewApiKey
+from palaver.stores.base.reading import Reading
+from palaver.stores.base.turns import Turns
+from palaver.stores.base.values import (
+    Admission,
+    Admitted,
+    Attempt,
+    Concurrency,
+    Conversation,
+    Deleted,
+    Ending,
+    Item,
+    Order,
+    TurnRecord,
+)
+
+__all__ = [
+    "Admission",
+    "Admitted",
+    "ApiKey",
+    "Attempt",
+    "Concurrency",
+    "Conversation",
+    "Deleted",
+    "Ending",
+    "Item",
+    "NewApiKey",
+    "Order",
+    "Store",
+    "TurnRecord",
+]
+
+
+class Store(Turns, Reading, Branches, Deletion, ApiKeys, Protocol):
+    """Where the tree is kept."""
+
+    async def announce(self, address: str, key: str, model: str = "") -> None:
+        """Tell other processes on this machine where the owner of this store answers, and with which model."""
+
+    async def withdraw(self) -> None:
+        """Take back what `announce` told: this process is about to end."""
+
+    async def close(self) -> None:
+        """Write what is in flight, then let go of the store. May be called twice."""

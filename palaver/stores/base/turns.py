@@ -1,0 +1,56 @@
+"""The verbs of a turn: admitted, begun, logged, finished; and recovery."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from palaver.core.turn import Delta
+from palaver.stores.base.values import Admission, Admitted, Ending
+
+
+class Turns(Protocol):
+    """What happens to turns."""
+
+    async def root_key(self, owner: str, end_user: str | None) -> bytes:
+        """Where this owner's and end user's keys start. Makes an owner that is new; the same answer until the
+        owner is deleted."""
+
+    async def admit(self, admission: Admission) -> Admitted:
+        """Put a turn on record, in one durable transaction: running, with its messages in the tree, or queued.
+
+        After it returns, the question cannot be lost. A named conversation that does not exist is made. A
+        request that repeats another (`Admission.attempt`) joins its turn instead, or tries it again.
+
+        Raises ConversationNotFound and MessageNotFound for ids that this owner (and end user) does not have,
+        ConversationBusy where the conversation's turns may not wait or too many do, and InvalidRequest for an
+        idempotency key that came with another request before, or a place where nothing can hang.
+        """
+
+    async def begin(self, turn: str, lease: str) -> Admitted | None:
+        """Hang a queued turn on its conversation's head, once its time has come: None where others go first.
+
+        One durable transaction. Turns of a conversation begin in the order of their admission. Raises
+        LeaseLost for a turn that has ended, is gone, or is another's.
+        """
+
+    async def log(self, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:
+        """Keep a batch of a running turn's text. Survives the process, not necessarily the machine.
+
+        Raises LeaseLost.
+        """
+
+    async def finish(self, ending: Ending) -> None:
+        """Write the reply, the head, usage and state, in one durable transaction; the log goes.
+
+        The head moves to the reply only if it still is the turn's question. A turn that failed without text
+        gives its head back to what was the head before (if that was a question, to the reply that it has got
+        meanwhile), unless another turn still answers that. What a queued turn asked is kept as a branch; the
+        head stays.
+        Raises LeaseLost if the turn has ended or is another's.
+        """
+
+    async def recover(self, lease: str) -> list[str]:
+        """Close as incomplete, with the text in the log, every turn that runs or waits under another lease.
+
+        Returns their ids. To be called by the owner of the store before the first admission.
+        """

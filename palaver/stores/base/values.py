@@ -1,0 +1,171 @@
+"""What goes into a store and comes out of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from palaver.core.message import Message, ToolCall
+from palaver.core.tree import History, Instruction
+from palaver.core.turn import Delta, FinishReason, Sampling, TurnState, Usage
+
+Concurrency = Literal["queue", "branch", "reject"]
+"""What becomes of a turn for the head of a conversation while another turn answers there: it waits for that,
+it branches off at the last message that was answered, or it is refused."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it came in, so that one that a client repeats is answered once.
+
+    `body` is a digest of everything that makes two requests the same: body, conversation, end user. `count` is
+    how often the client has sent it before (``x-stainless-retry-count``).
+    """
+
+    route: str
+    body: bytes
+    count: int = 0
+    idempotency_key: str | None = None
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn to be admitted. `conversation` is an id (``conv_…``) or a name, or None to find it by content.
+
+    Where it hangs: below the message whose id is `parent`; or, with `at_head`, below the head of its
+    conversation, which it names, under the rules of `concurrency`, with at most `max_waiting` turns waiting;
+    else where its history was left off. With `parent` or `at_head` the history holds new messages only, and
+    may be empty: then the message it hangs below is answered (again), or an assistant's message continued.
+
+    `temporary` is how long a conversation that this begins is kept after its last turn, in seconds.
+    `replaces` is the id of a turn that the request repeats and that nobody works on: its question is answered
+    anew.
+    """
+
+    owner: str
+    end_user: str | None
+    turn: str
+    lease: str
+    door: str
+    requested_model: str
+    model: str
+    history: History
+    sampling: Sampling = Sampling()
+    conversation: str | None = None
+    parent: str | None = None
+    at_head: bool = False
+    concurrency: Concurrency = "queue"
+    max_waiting: int = 8
+    attempt: Attempt | None = None
+    replaces: str | None = None
+    temporary: int | None = None
+    metadata: dict[str, str] | None = None
+    source: str | None = None
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided for a turn: its conversation, and the messages its prompt has in the stored form.
+
+    The last of `messages` are those of the history that was sent; before them comes what it hangs below, where
+    it named that. `instructions` are those in force: the request's own, or else the last ones on that path.
+    `continues` is the reply that it goes on with, the last of `messages`.
+
+    With `joined`, the request repeats another: `turn`, `state` and `lease` are those of the turn that answers
+    it, and there is nothing to begin. A `state` of queued has no messages yet: see `Store.begin`.
+    """
+
+    turn: str
+    conversation: str
+    messages: list[Message]
+    instructions: list[Instruction] = []
+    continues: Message | None = None
+    state: TurnState = TurnState.RUNNING
+    joined: bool = False
+    lease: str | None = None
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was deleted. A tombstone counts as a message."""
+
+    conversations: int = 0
+    messages: int = 0
+    turns: int = 0
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a turn ended. Without text and calls no reply message is written."""
+
+    turn: str
+    lease: str
+    state: TurnState
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCall] | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    deltas: list[Delta] = []
+    first_token_at: int | None = None
+    """Milliseconds since 1970."""
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation as lists show it. Times are milliseconds since 1970; `messages` counts its head's path."""
+
+    id: str
+    name: str | None
+    title: str | None
+    end_user: str | None
+    source: str | None
+    one_shot: bool
+    head: str | None
+    messages: int
+    metadata: dict[str, str]
+    created_at: int
+    updated_at: int
+    expires_at: int | None = None
+    """When a temporary conversation goes; None for one that is kept."""
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of the tree. `turn` is the turn that generated it, None for what a client sent; `state`, `model`
+    and `finish_reason` are that turn's. `deleted` marks a tombstone, whose message is empty."""
+
+    id: str
+    parent: str | None
+    depth: int
+    message: Message
+    turn: str | None
+    state: TurnState | None
+    model: str | None
+    created_at: int
+    finish_reason: FinishReason | None = None
+    deleted: bool = False
+
+
+class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn as it is stored. `gap` is the depths (from, up to) of the path that the client left out."""
+
+    id: str
+    conversation: str | None
+    state: TurnState
+    door: str
+    requested_model: str
+    model: str
+    sampling: Sampling
+    metadata: dict[str, str]
+    instructions: list[Instruction]
+    question: str | None
+    reply: Item | None
+    gap: tuple[int, int] | None
+    finish_reason: FinishReason | None
+    usage: Usage | None
+    error_code: str | None
+    error_message: str | None
+    deltas: list[int]
+    created_at: int
+    first_token_at: int | None
+    ended_at: int | None
+
+
+Order = Literal["asc", "desc"]

@@ -1,0 +1,145 @@
+"""Branches: the tree of a conversation, its leaves, its head, and forks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from palaver.core import ids
+from palaver.core.errors import InvalidRequest, MessageNotFound
+from palaver.core.message import canonical, path_keys, root_key
+from palaver.stores.base import Conversation, Item
+from palaver.stores.database import Row, Session, Verbs
+from palaver.stores.reading import LAST, find_conversation, find_message
+from palaver.stores.rows import conversation_of, item_of, message_of, new_id, now
+from palaver.stores.titles import title_of
+from palaver.stores.writing import instructions_above
+
+
+class SqlBranches(Verbs):
+    """See `palaver.stores.base.Branches`."""
+
+    async def tree(
+        self, owner: str, conversation: str, *, after: str | None = None, limit: int = 100
+    ) -> list[Item]:
+        return await self._database.read(
+            lambda s: _page(s, "tree_from", find_conversation(s, owner, conversation), after, 0, limit)
+        )
+
+    async def leaves(
+        self, owner: str, conversation: str, *, after: str | None = None, limit: int = 100
+    ) -> list[Item]:
+        return await self._database.read(
+            lambda s: _page(s, "leaves_before", find_conversation(s, owner, conversation), after, LAST, limit)
+        )
+
+    async def set_head(self, owner: str, conversation: str, message: str) -> Conversation:
+        def work(session: Session) -> Conversation:
+            found = find_conversation(session, owner, conversation)
+            head = _living(session, found["seq"], message)
+            session.run("set_head", seq=found["seq"], head=head, now=now())
+            return conversation_of(find_conversation(session, owner, conversation))
+
+        return await self._database.write(work)
+
+    async def fork(
+        self, owner: str, conversation: str, message: str | None = None, *, name: str | None = None
+    ) -> Conversation:
+        def work(session: Session) -> Conversation:
+            found = find_conversation(session, owner, conversation)
+            end = found["head_seq"] if message is None else _living(session, found["seq"], message)
+            return conversation_of(find_conversation(session, owner, _fork(session, found["seq"], end, name)))
+
+        return await self._database.write(work)
+
+
+def _page(
+    session: Session, query: str, conversation: Row, after: str | None, start: int, limit: int
+) -> list[Item]:
+    """A page of a conversation's messages: what comes after the one named, or after the sequence number
+    `start`. Raises InvalidRequest for a message of another conversation."""
+    if after is not None:
+        cursor = session.one("message_in", conversation=conversation["seq"], id=after)
+        if cursor is None:
+            raise InvalidRequest(f"No message of this conversation has the id {after}.", param="after")
+        start = cursor["seq"]
+    rows = session.all(query, conversation=conversation["seq"], seq=start, limit=limit)
+    return [item_of(row) for row in rows]
+
+
+def _living(session: Session, conversation: int, message: str) -> int:
+    """The sequence number of a message that is no tombstone: nothing can go on from what was deleted.
+
+    Raises MessageNotFound.
+    """
+    row = find_message(session, conversation, message)
+    if row["deleted_at"] is not None:
+        raise MessageNotFound(f"The message {message} was deleted.", param="message")
+    seq: int = row["seq"]
+    return seq
+
+
+def _fork(session: Session, conversation: int, end: int | None, name: str | None) -> str:
+    """Copy the path to the message `end`; the id of the new conversation. Raises InvalidRequest."""
+    source = session.one("fork_source", seq=conversation)
+    assert source is not None
+    if name is not None and session.one(
+        "conversation_by_name", owner=source["owner"], end_user=source["end_user"], name=name
+    ):
+        raise InvalidRequest(f"There is a conversation named {name} already.", param="name")
+    id = new_id(ids.CONVERSATION)
+    fork = session.one("add_fork", seq=conversation, id=id, name=name, now=now())
+    assert fork is not None
+    path = session.all("path_to", seq=end) if end is not None else []
+    copies = _copy(session, fork["seq"], path, root_key(source["secret"], source["end_user_name"]))
+    title, title_from = _title(source, [row for row in path if row["seq"] in copies])
+    session.run(
+        "begin_fork",
+        seq=fork["seq"],
+        head=next(reversed(copies.values()), None),
+        title=title,
+        title_from=copies.get(title_from) if title_from is not None else None,
+        instructions=instructions_above(session, conversation, end)[0],
+    )
+    return id
+
+
+def _title(source: Row, kept: Sequence[Row]) -> tuple[str | None, int | None]:
+    """The title of a fork, and the message of the source that it is made of.
+
+    What the source's title was made of may stand on another branch. A title must be deleted with what it was
+    made of, so that one is not taken over.
+    """
+    made_of = source["title_from"]
+    if made_of is None or any(row["seq"] == made_of for row in kept):
+        return source["title"], made_of
+    for row in kept:
+        if row["role"] == "user" and (title := title_of(message_of(row))):
+            return title, row["seq"]
+    return None, None
+
+
+def _copy(session: Session, fork: int, path: Sequence[Row], root: bytes) -> dict[int, int]:
+    """Copy the messages of a path, but for tombstones; the copies' sequence numbers by those they are of."""
+    kept = [row for row in path if row["deleted_at"] is None]
+    keys = [row["key"] for row in kept]
+    if len(kept) < len(path):  # below a tombstone, a key is still that of a path with the deleted text
+        keys = path_keys(root, [canonical(message_of(row)) for row in kept])
+    copies: dict[int, int] = {}
+    parent = None
+    for depth, (row, key) in enumerate(zip(kept, keys, strict=True)):
+        copy = session.one(
+            "add_message",
+            id=new_id(ids.MESSAGE),
+            conversation=fork,
+            parent=parent,
+            depth=depth,
+            role=row["role"],
+            body=row["body"],
+            key=key,
+            tail=None,
+            turn=None,
+            now=row["created_at"],
+        )
+        assert copy is not None
+        parent = copies[row["seq"]] = copy["seq"]
+    return copies

@@ -1,0 +1,218 @@
+"""Checks that what a store holds is what it must be: every key and every invariant, derived again.
+
+It reads in one transaction, in portions, so that a store of any size is checked in little memory while others
+write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+
+import msgspec
+
+from palaver.core.message import Message, canonical, next_key, root_key
+from palaver.core.tree import EXCHANGE, exchange_key
+from palaver.core.turn import TurnState
+from palaver.stores.database import Row, Session
+from palaver.stores.rows import instructions_of, message_of
+
+PORTION = 500
+EXCHANGES = (4, EXCHANGE)
+"""How far up to look for the user message of a reply: nearly always near."""
+STATES = frozenset(state.value for state in TurnState)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that is not as it must be: with what (a table's row), its id or number, and how, in words."""
+
+    what: str
+    id: str
+    text: str
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """Some rows of a table have been looked at, and this is what was found among them."""
+
+    table: str
+    rows: int
+    findings: list[Finding]
+
+
+def check(session: Session) -> Iterator[Portion]:
+    """Look at every row. Raises what the database raises where it cannot be read at all."""
+    yield from _each(session, "check_conversations", "conversations", _conversation)
+    yield from _each(session, "check_messages", "messages", lambda row: _message(session, row))
+    yield from _each(session, "check_turns", "turns", _turn)
+    yield from _each(session, "check_attempts", "attempts", _attempt)
+    yield from _each(session, "check_instructions", "instructions", _instructions)
+    yield from _logs(session)
+
+
+def _each(
+    session: Session, query: str, table: str, problems: Callable[[Row], Iterator[str]]
+) -> Iterator[Portion]:
+    after = -1
+    while rows := session.all(query, after=after, limit=PORTION):
+        after = rows[-1]["seq"]
+        yield Portion(table, len(rows), [finding for row in rows for finding in _found(table, row, problems)])
+
+
+def _found(table: str, row: Row, problems: Callable[[Row], Iterator[str]]) -> list[Finding]:
+    id = row["id"] if "id" in row.keys() else str(row["seq"])  # noqa: SIM118, sqlite3's rows contain values
+    return [Finding(table.removesuffix("s"), id, text) for text in problems(row)]
+
+
+def _logs(session: Session) -> Iterator[Portion]:
+    turn = batch = -1
+    while rows := session.all("check_logs", turn=turn, batch=batch, limit=PORTION):
+        turn, batch = rows[-1]["turn"], rows[-1]["batch"]
+        orphans = [
+            Finding("turn_log", f"{row['turn']}/{row['batch']}", "its turn is missing") for row in rows
+        ]
+        yield Portion("turn_log", len(rows), orphans)
+
+
+def _conversation(row: Row) -> Iterator[str]:
+    if row["end_user"] is not None and row["end_user_owner"] != row["owner"]:
+        yield "its end user is another owner's"
+    if row["head"] is not None and row["head_conversation"] != row["seq"]:
+        yield "its head is a message of another conversation, or missing"
+    if row["title_from"] is None:
+        return
+    if row["title_conversation"] != row["seq"]:
+        yield "its title was made of a message of another conversation, or one that is missing"
+    elif row["title_deleted_at"] is not None and row["title"] is not None:
+        yield "its title was made of a message that is deleted"
+
+
+def _message(session: Session, row: Row) -> Iterator[str]:
+    if row["secret"] is None:
+        yield "its conversation or its owner is missing"
+    yield from _place(row)
+    if row["turn"] is not None and row["deleted_at"] is None and row["turn_reply"] != row["seq"]:
+        yield "the turn that is said to have generated it has another reply, or is missing"
+    try:
+        message = message_of(row)
+    except msgspec.DecodeError:
+        yield "what it says cannot be decoded"
+        return
+    if message.role != row["role"]:
+        yield f"its role is {row['role']}, and what it says is of the role {message.role}"
+    if row["deleted_at"] is not None:
+        yield from _tombstone(row, message)
+    elif row["secret"] is not None:
+        yield from _keys(session, row, message)
+
+
+def _place(row: Row) -> Iterator[str]:
+    if row["parent"] is None:
+        if row["depth"] != 0:
+            yield f"it is a first message, but its depth is {row['depth']}"
+    elif row["parent_depth"] is None:
+        yield "its parent is missing"
+    else:
+        if row["parent_conversation"] != row["conversation"]:
+            yield "its parent is in another conversation"
+        if row["depth"] != row["parent_depth"] + 1:
+            yield f"its depth is {row['depth']}, and that of its parent {row['parent_depth']}"
+    if row["turn"] is not None and row["turn_conversation"] != row["conversation"]:
+        yield "its turn is in another conversation, or missing"
+
+
+def _tombstone(row: Row, message: Message) -> Iterator[str]:
+    if message != Message(message.role) or row["key"] or row["tail"] is not None:
+        yield "it is deleted, but something of it is still there"
+
+
+def _keys(session: Session, row: Row, message: Message) -> Iterator[str]:
+    """A message below one that is deleted has a key that starts at random, and a reply whose exchange holds
+    one has no second hash that could be derived."""
+    root = _root(row["secret"], row["end_user"])
+    if row["parent"] is None or (row["parent_key"] is not None and row["parent_deleted_at"] is None):
+        above = root if row["parent"] is None else row["parent_key"]
+        if row["key"] != next_key(above, canonical(message)):
+            yield "its key is not that of what it says and of the message before it"
+    if row["turn"] is None:
+        if row["tail"] is not None:
+            yield "it has a second hash, which only generated replies have"
+        return
+    exchange = _exchange(session, row["parent"])
+    if exchange is None:
+        return
+    messages = [*exchange, message]
+    forms = [canonical(each) for each in messages]
+    if row["tail"] != exchange_key(root, messages, forms, len(messages) - 1):
+        yield "its second hash is not that of the exchange that it ends"
+
+
+@lru_cache(maxsize=1024)
+def _root(secret: bytes, end_user: str | None) -> bytes:
+    return root_key(secret, end_user)
+
+
+def _exchange(session: Session, parent: int | None) -> Sequence[Message] | None:
+    """The messages from the nearest user message to a reply's parent; None where one of them is deleted."""
+    for count in EXCHANGES:
+        rows = session.all("check_exchange", seq=parent, count=count)
+        nearest = next((n for n, row in enumerate(rows) if row["role"] == "user"), None)
+        part = rows if nearest is None else rows[: nearest + 1]
+        if any(row["deleted_at"] is not None for row in part):
+            return None
+        if nearest is not None or len(rows) < count:
+            break
+    try:
+        return [message_of(row) for row in reversed(part)]
+    except msgspec.DecodeError:
+        return None  # told where that message is looked at
+
+
+def _turn(row: Row) -> Iterator[str]:
+    if row["state"] not in STATES:
+        yield f"it has an unknown state: {row['state']}"
+        return
+    yield from _progress(row, TurnState(row["state"]))
+    if row["conversation"] is not None and row["conversation_owner"] != row["owner"]:
+        yield "its conversation is another owner's, or missing"
+    if row["end_user"] is not None and row["end_user_owner"] != row["owner"]:
+        yield "its end user is another owner's, or missing"
+    if row["instructions"] is not None and row["instructions_owner"] != row["owner"]:
+        yield "its instructions are another owner's, or missing"
+    for name in ("parent", "question", "reply", "head_before", "continues"):
+        if row[name] is not None and row[f"{name}_conversation"] != row["conversation"]:
+            yield f"its {name} is a message of another conversation, or missing"
+    if row["reply"] is not None and row["reply_turn"] != row["seq"]:
+        yield "its reply is said to be another turn's"
+    if row["reply"] is not None and row["reply_parent"] != row["question"]:
+        yield "its reply does not stand below its question"
+
+
+def _progress(row: Row, state: TurnState) -> Iterator[str]:
+    """What goes with a state: who works on it, what it waits with, what it has said."""
+    if (row["lease"] is None) is not state.ended:
+        yield f"it is {state}, " + ("but somebody works on it" if state.ended else "and nobody works on it")
+    if (row["ended_at"] is None) is state.ended:
+        yield f"it is {state}, " + ("but never ended" if state.ended else "and has ended")
+    if (row["input"] is not None) is not (state is TurnState.QUEUED):
+        yield f"it is {state}, and " + (
+            "keeps what it asked twice" if row["input"] else "what it asks is gone"
+        )
+    if not state.ended and row["reply"] is not None:
+        yield f"it is {state}, and has its reply"
+    if row["batches"] and state is not TurnState.RUNNING:
+        yield f"it is {state}, but the text of its running is still there"
+
+
+def _attempt(row: Row) -> Iterator[str]:
+    if row["turn_owner"] != row["owner"]:
+        yield "its turn is another owner's, or missing"
+
+
+def _instructions(row: Row) -> Iterator[str]:
+    if row["hash"] != blake2b(row["body"].encode(), digest_size=16).digest():
+        yield "their hash is not that of what they say"
+    try:
+        instructions_of(row["body"])
+    except msgspec.DecodeError:
+        yield "what they say cannot be decoded"

@@ -1,0 +1,156 @@
+"""The rows that a deletion reaches: messages with all that refers to them, turns, conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from palaver.core.message import Message
+from palaver.core.turn import Sampling
+from palaver.stores.base import Deleted
+from palaver.stores.database import Row, Session
+from palaver.stores.rows import now, to_json
+
+T = TypeVar("T")
+AT_ONCE = 500
+"""As many rows as one statement names."""
+
+
+def plus(one: Deleted, other: Deleted) -> Deleted:
+    return Deleted(
+        conversations=one.conversations + other.conversations,
+        messages=one.messages + other.messages,
+        turns=one.turns + other.turns,
+    )
+
+
+def erase_conversation(session: Session, row: Row) -> Deleted:
+    """Remove a conversation (`seq`, `end_user`) and all that belongs to it; its end user too, if it was the last."""
+    conversation = row["seq"]
+    session.run("put_head", conversation=conversation, head=None)
+    messages = session.all("all_in_conversation", conversation=conversation)
+    done = erase_messages(session, conversation, messages)
+    turns = drop_turns(session, session.all("turns_in_conversation", conversation=conversation))
+    removed = session.one("remove_conversation", conversation=conversation)
+    if removed is not None and removed["instructions"] is not None:
+        session.run("remove_instructions", instructions=[removed["instructions"]])
+    if row["end_user"] is not None:
+        session.run("remove_idle_end_user", end_user=row["end_user"])
+    return plus(done, Deleted(conversations=1, turns=turns))
+
+
+def erase_messages(session: Session, conversation: int, rows: Sequence[Row]) -> Deleted:
+    """Remove messages (`seq`, `deleted_at`) of a conversation, with their turns and all that refers to them.
+
+    They come the latest first, and nothing hangs below them but what is among them. The head is the caller's.
+    """
+    turns = 0
+    for some in _portions(rows):
+        messages = [row["seq"] for row in some]
+        session.run("forget_title", conversation=conversation, messages=messages)
+        session.run("forget_continued", conversation=conversation, messages=messages)
+        session.run("forget_head_before", messages=messages)
+        session.run("forget_parent", messages=messages)
+        theirs = session.all("turns_of_messages", messages=messages)
+        for part in _portions(theirs):
+            session.run("let_go_of_messages", turns=[row["seq"] for row in part])
+        session.run("remove_messages", messages=messages)
+        turns += drop_turns(session, theirs)
+    return Deleted(messages=sum(row["deleted_at"] is None for row in rows), turns=turns)
+
+
+def drop_turns(session: Session, rows: Sequence[Row]) -> int:
+    """Remove turns (`seq`, `instructions`) that have no reply, with their logs, attempts and instructions.
+
+    One that runs is gone for whoever works on it: its next write finds no lease. Returns how many they were.
+    """
+    for some in _portions(rows):
+        turns = [row["seq"] for row in some]
+        session.run("remove_logs", turns=turns)
+        session.run("remove_attempts", turns=turns)
+        session.run("remove_turns", turns=turns)
+        instructions = {row["instructions"] for row in some} - {None}
+        session.run("remove_instructions", instructions=list(instructions))
+    return len(rows)
+
+
+def drop_open_turns(session: Session, conversation: int, messages: set[int]) -> int:
+    """End what works on an answer to these messages, or goes on with them, as if it had never been asked.
+
+    So does everything that waits in the conversation: what it will say stands there as it was sent, and may quote
+    them. Returns how many they were.
+    """
+    concerned = [
+        row["seq"]
+        for row in session.all("open_turns_in", conversation=conversation)
+        if row["state"] == "queued" or row["question"] in messages or row["continues"] in messages
+    ]
+    every = session.all("turns_in_conversation", conversation=conversation) if concerned else []
+    return drop_turns(session, [row for row in every if row["seq"] in concerned])
+
+
+def entomb(session: Session, message: Row) -> None:
+    """Leave of a message (`seq`, `role`, `conversation`) its place in the tree, and nothing of what it said."""
+    seq, conversation = message["seq"], message["conversation"]
+    body = to_json(Message(message["role"]))
+    session.run("make_tombstone", seq=seq, body=body, key=b"", now=now())
+    replies = [row["seq"] for row in session.all("replies_with_this_in_their_tail", seq=seq)]
+    for some in _portions(replies):
+        session.run("forget_tails", messages=some)
+    session.run("forget_title", conversation=conversation, messages=[seq])
+    session.run("forget_continued", conversation=conversation, messages=[seq])
+    session.run("forget_deltas", seq=seq)
+    turns = session.all("turns_beside", seq=seq)
+    for turn in turns:
+        sampling = msgspec.json.decode(turn["parameters"] or "{}", type=Sampling)
+        kept = msgspec.structs.replace(sampling, stop=None)
+        session.run("empty_turn", turn=turn["seq"], parameters=to_json(kept))
+    for part in _portions(turns):  # a request that comes again must find no answer that is gone
+        session.run("remove_attempts", turns=[turn["seq"] for turn in part])
+
+
+def remove_tombstones(session: Session, conversation: int, seq: int | None) -> int:
+    """Remove a message, and those above it, as far as they are tombstones with nothing below them.
+
+    The head is on none of them. Returns how many turns went with them.
+    """
+    turns = 0
+    while seq is not None:
+        place = session.one("place_above", seq=seq)
+        if place is None or place["deleted_at"] is None or session.one("has_answer", parent=seq):
+            break
+        turns += erase_messages(session, conversation, [place]).turns
+        seq = place["parent"]
+    return turns
+
+
+def lift_head(session: Session, conversation: int, gone: set[int]) -> None:
+    """Let the head fall off messages that are to go, and off tombstones: to the nearest one above that stays."""
+    row = session.one("head_of", seq=conversation)
+    head = row["head"] if row else None
+    while head is not None:
+        place = session.one("place_above", seq=head)
+        if place is None or (head not in gone and place["deleted_at"] is None):
+            break
+        head = place["parent"]
+    if row is not None and head != row["head"]:
+        session.run("put_head", conversation=conversation, head=head)
+
+
+def tidy(session: Session, conversation: int) -> Deleted:
+    """After messages went: a head where there is none, the latest message; and where no message is left, the
+    conversation goes, unless it has a name."""
+    row = session.one("conversation_left", conversation=conversation)
+    assert row is not None
+    if row["newest"] is None:
+        return erase_conversation(session, row) if row["name"] is None else Deleted()
+    if row["head"] is None:
+        session.run("put_head", conversation=conversation, head=row["newest"])
+    return Deleted()
+
+
+def _portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(rows), AT_ONCE):
+        yield rows[at : at + AT_ONCE]

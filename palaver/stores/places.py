@@ -1,0 +1,227 @@
+"""Where a turn hangs: by what its request names, or by the rules of `core.tree`, answered from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from palaver.core import ids
+from palaver.core.errors import ConversationNotFound, InvalidRequest, MessageNotFound
+from palaver.core.message import Message, canonical, next_key
+from palaver.core.tree import History, Node, Placement, hang
+from palaver.core.turn import TurnState
+from palaver.stores.base import Admission
+from palaver.stores.database import Row, Session
+from palaver.stores.rows import message_of, node_of
+
+CUT = frozenset({TurnState.INCOMPLETE, TurnState.CANCELLED})
+
+
+class OwnersTrees:
+    """One owner's trees, as the threading rules ask for them (`core.tree.Tree`)."""
+
+    def __init__(self, session: Session, owner: int) -> None:
+        self._session = session
+        self._owner = owner
+
+    def replies_with_keys(self, keys: Sequence[bytes], limit: int) -> list[Node]:
+        rows = self._session.all("replies_with_keys", keys=list(keys), owner=self._owner, limit=limit)
+        return [node_of(row) for row in rows]
+
+    def replies_with_tails(
+        self, tails: Sequence[bytes], conversation: str | None, limit: int
+    ) -> list[tuple[bytes, Node]]:
+        rows = self._session.all(
+            "replies_with_tails", tails=list(tails), owner=self._owner, conversation=conversation, limit=limit
+        )
+        return [(row["tail"], node_of(row)) for row in rows]
+
+    def nodes_in(self, conversation: str, keys: Sequence[bytes]) -> list[Node]:
+        rows = self._session.all("nodes_in", conversation=conversation, keys=list(keys), owner=self._owner)
+        return [node_of(row) for row in rows]
+
+    def forms_up_from(self, node: Node, count: int) -> list[bytes]:
+        rows = self._session.all("up_from", seq=node.id, count=count)
+        return [canonical(message_of(row)) for row in rows]
+
+    def key_at(self, node: Node, depth: int) -> bytes | None:
+        rows = self._session.all("up_from", seq=node.id, count=node.depth - depth + 1)
+        return next((row["key"] for row in rows if row["depth"] == depth), None)
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a turn's new messages hang, and what its prompt begins with.
+
+    `matched` messages of the history stand in the tree already, the last of them is `parent`. `exact` places
+    were named: the prompt has the whole path above them. `continues` is the reply that is to go on; `waits`
+    says that another turn is being answered there. `retry` hangs nothing new: it asks for another reply.
+    """
+
+    conversation: str | None
+    parent: Node | None = None
+    matched: int = 0
+    gap: tuple[int, int] | None = None
+    exact: bool = False
+    continues: Row | None = None
+    waits: bool = False
+    retry: bool = False
+
+
+def by_content(session: Session, owner: int, history: History, named: str | None) -> Place:
+    """The place that the threading rules find for a resent history."""
+    found: Placement = hang(history, OwnersTrees(session, owner), named)
+    return Place(conversation=found.conversation, parent=found.parent, matched=found.matched, gap=found.gap)
+
+
+def again(session: Session, turn: Row, history: History, exact: bool) -> Place | None:
+    """The question of a turn that is tried again; None where that is gone."""
+    if turn["question"] is None or turn["conversation"] is None:
+        return None
+    gap = None if turn["gap_from"] is None else (turn["gap_from"], turn["gap_to"])
+    continues = session.one("node", seq=turn["continues"]) if turn["continues"] is not None else None
+    question = session.one("node", seq=turn["question"])
+    if question is None or question["deleted_at"] is not None:
+        return None
+    return Place(
+        conversation=turn["conversation"],
+        parent=node_of(question),
+        matched=len(history.messages),
+        gap=gap,
+        exact=exact,
+        continues=continues,
+        retry=True,
+    )
+
+
+def below(
+    session: Session, owner: int, end_user: int | None, admission: Admission, named: str | None
+) -> Place:
+    """The place below the message that the request names. Raises MessageNotFound, InvalidRequest."""
+    row = session.one("node_of_owner", owner=owner, id=admission.parent)
+    known = row is not None and (end_user is None or row["end_user"] == end_user)
+    if row is None or not known or (named is not None and row["conversation"] != named):
+        raise MessageNotFound(f"There is no message {admission.parent}.", param="parent")
+    if admission.history.messages:
+        return _under(session, row, admission.history)
+    if row["deleted_at"] is not None:
+        raise MessageNotFound(f"The message {admission.parent} was deleted.", param="parent")
+    if row["role"] != "assistant":
+        return Place(conversation=row["conversation"], parent=node_of(row), exact=True)
+    return _continued(session, row)
+
+
+def at_head(session: Session, conversation: str, history: History) -> Place:
+    """The place below the head or, while a turn is answering there, below what that one hangs on.
+
+    It `waits` where a turn is answering there, or others wait. Raises InvalidRequest where there is nothing new.
+    """
+    if not history.messages:
+        raise InvalidRequest("Input required: `messages` is empty.", param="messages")
+    head = session.one("head_node", id=conversation)
+    turns = session.all("open_turns", conversation=conversation)
+    answering = _answering(turns, head)
+    waits = answering is not None or any(t["state"] == TurnState.QUEUED for t in turns)
+    if answering is not None:
+        head = _asked_below(session, answering)
+    if head is None:
+        return Place(conversation=conversation, exact=True, waits=waits)
+    return msgspec.structs.replace(_under(session, head, history), waits=waits)
+
+
+def is_answering(session: Session, conversation: str) -> bool:
+    """Whether a turn runs that answers the head of a conversation."""
+    turns = session.all("open_turns", conversation=conversation)
+    return _answering(turns, session.one("head_node", id=conversation)) is not None
+
+
+def _answering(turns: Sequence[Row], head: Row | None) -> Row | None:
+    """Of a conversation's open turns, the one that answers its head."""
+    running = [turn for turn in turns if turn["state"] == TurnState.RUNNING]
+    return next((turn for turn in running if head is not None and turn["question"] == head["seq"]), None)
+
+
+def _asked_below(session: Session, turn: Row) -> Row | None:
+    """The message that a turn's question hangs below, whether it asked it or asked it again.
+
+    A turn may have brought a whole history along: then it is the last answer in that, not what was there before.
+    """
+    row = session.one("node", seq=turn["question"])
+    while row is not None and row["parent"] is not None:
+        row = session.one("node", seq=row["parent"])
+        if row is None or row["role"] == "assistant" or turn["parent"] in (row["seq"], turn["question"]):
+            return row
+    return None
+
+
+def _under(session: Session, row: Row, history: History) -> Place:
+    """Below this message exactly, following what hangs there already with the same content."""
+    node, key, matched = row, row["key"], 0
+    for form in history.forms:
+        key = next_key(key, form)
+        child = session.one("child_with_key", parent=node["seq"], key=key)
+        if child is None:
+            break
+        node, matched = child, matched + 1
+    return Place(conversation=row["conversation"], parent=node_of(node), matched=matched, exact=True)
+
+
+def _continued(session: Session, row: Row) -> Place:
+    """To go on with a reply that was cut off: another reply to its question, which begins with its text."""
+    message = message_of(row)
+    cut = row["turn"] is None or row["state"] in CUT or row["finish_reason"] == "length"
+    if not cut:
+        raise InvalidRequest(
+            "This reply was not cut off. To have its question answered again, name that as `parent`; to go on "
+            "from it, send `messages`.",
+            param="parent",
+        )
+    if message.tool_calls or not isinstance(message.content, str):
+        raise InvalidRequest("A reply without text, or with tool calls, cannot be continued.", param="parent")
+    question = session.one("node", seq=row["parent"]) if row["parent"] is not None else None
+    if question is None or question["deleted_at"] is not None:
+        raise InvalidRequest(
+            "This reply has no question any more that it could go on to answer.", param="parent"
+        )
+    return Place(conversation=row["conversation"], parent=node_of(question), exact=True, continues=row)
+
+
+def stored_forms(session: Session, place: Place, history: History) -> list[Message]:
+    """The prompt's messages, in their stored form where they stand in the tree.
+
+    A path that was named comes whole, without tombstones. In a history that the client sent, the place of a
+    tombstone has what the client sent: it is shown what it sent, and nothing of it is stored again.
+    """
+    path: list[Message] = []
+    if place.parent is not None:
+        rows = session.all("up_from", seq=place.parent.id, count=place.parent.depth + 1)[::-1]
+        gap_from, gap_to = place.gap or (0, 0)
+        rows = [row for row in rows if not gap_from <= row["depth"] < gap_to]
+        lead = len(rows) - place.matched
+        for i, row in enumerate(rows):
+            if row["deleted_at"] is None:
+                path.append(message_of(row))
+            elif i >= lead:
+                path.append(history.messages[i - lead])
+    path += history.messages[place.matched :]
+    if place.continues is not None:
+        path.append(message_of(place.continues))
+    return path
+
+
+def conversation_named(
+    session: Session, owner: int, end_user: int | None, ref: str | None
+) -> tuple[Row | None, bool]:
+    """The conversation that a request names; and whether a new one of that name is to be made.
+
+    Raises ConversationNotFound for an id that this owner and end user do not have.
+    """
+    if ref is None:
+        return None, False
+    if ref.startswith(ids.CONVERSATION):
+        row = session.one("conversation_by_id", owner=owner, id=ref)
+        if row is None or (end_user is not None and row["end_user"] != end_user):
+            raise ConversationNotFound(f"No conversation has the id {ref}.", param="conversation")
+        return row, False
+    row = session.one("conversation_by_name", owner=owner, end_user=end_user, name=ref)
+    return row, row is None

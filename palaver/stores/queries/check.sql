@@ -1,0 +1,69 @@
+-- name: note_palaver
+UPDATE store_info SET palaver = :palaver
+
+-- name: palaver_of_store
+SELECT palaver FROM store_info
+
+-- name: check_messages
+-- A portion of all messages, each with what its key is made of. Whatever is missing is NULL, and the row is here.
+SELECT m.seq, m.id, m.conversation, m.parent, m.depth, m.role, m.body, m.key, m.tail, m.turn, m.deleted_at,
+       p.conversation AS parent_conversation, p.depth AS parent_depth, p.key AS parent_key,
+       p.deleted_at AS parent_deleted_at, o.secret, e.name AS end_user,
+       t.reply AS turn_reply, t.conversation AS turn_conversation
+FROM messages m
+LEFT JOIN messages p ON p.seq = m.parent
+LEFT JOIN conversations c ON c.seq = m.conversation
+LEFT JOIN owners o ON o.seq = c.owner
+LEFT JOIN end_users e ON e.seq = c.end_user
+LEFT JOIN turns t ON t.seq = m.turn
+WHERE m.seq > :after ORDER BY m.seq LIMIT :limit
+
+-- name: check_exchange
+-- What stands above a reply, nearest first.
+WITH RECURSIVE path (seq, parent, n) AS (
+    SELECT seq, parent, 1 FROM messages WHERE seq = :seq
+    UNION ALL
+    SELECT m.seq, m.parent, path.n + 1 FROM path JOIN messages m ON m.seq = path.parent WHERE path.n < :count
+)
+SELECT m.role, m.body, m.deleted_at FROM path JOIN messages m ON m.seq = path.seq ORDER BY path.n
+
+-- name: check_conversations
+SELECT c.seq, c.id, c.owner, c.end_user, c.head, c.title, c.title_from, e.owner AS end_user_owner,
+       h.conversation AS head_conversation, f.conversation AS title_conversation, f.deleted_at AS title_deleted_at
+FROM conversations c
+LEFT JOIN end_users e ON e.seq = c.end_user
+LEFT JOIN messages h ON h.seq = c.head
+LEFT JOIN messages f ON f.seq = c.title_from
+WHERE c.seq > :after ORDER BY c.seq LIMIT :limit
+
+-- name: check_turns
+SELECT t.seq, t.id, t.owner, t.end_user, t.conversation, t.state, t.lease, t.input, t.ended_at, t.instructions,
+       t.parent, t.question, t.reply, t.head_before, t.continues,
+       c.owner AS conversation_owner, e.owner AS end_user_owner, i.owner AS instructions_owner,
+       p.conversation AS parent_conversation, q.conversation AS question_conversation,
+       r.conversation AS reply_conversation, r.turn AS reply_turn, r.parent AS reply_parent,
+       h.conversation AS head_before_conversation, n.conversation AS continues_conversation,
+       (SELECT count(*) FROM turn_log l WHERE l.turn = t.seq) AS batches
+FROM turns t
+LEFT JOIN conversations c ON c.seq = t.conversation
+LEFT JOIN end_users e ON e.seq = t.end_user
+LEFT JOIN instructions i ON i.seq = t.instructions
+LEFT JOIN messages p ON p.seq = t.parent
+LEFT JOIN messages q ON q.seq = t.question
+LEFT JOIN messages r ON r.seq = t.reply
+LEFT JOIN messages h ON h.seq = t.head_before
+LEFT JOIN messages n ON n.seq = t.continues
+WHERE t.seq > :after ORDER BY t.seq LIMIT :limit
+
+-- name: check_logs
+-- Text of turns that are not there.
+SELECT l.turn, l.batch FROM turn_log l
+WHERE (l.turn, l.batch) > (:turn, :batch) AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.seq = l.turn)
+ORDER BY l.turn, l.batch LIMIT :limit
+
+-- name: check_attempts
+SELECT a.seq, a.owner, a.turn, t.owner AS turn_owner FROM attempts a LEFT JOIN turns t ON t.seq = a.turn
+WHERE a.seq > :after ORDER BY a.seq LIMIT :limit
+
+-- name: check_instructions
+SELECT seq, hash, body FROM instructions WHERE seq > :after ORDER BY seq LIMIT :limit

@@ -1,0 +1,40 @@
+"""Turns, from admission to their end."""
+
+from __future__ import annotations
+
+from palaver.core.turn import Delta
+from palaver.stores import admission as admitting
+from palaver.stores import ending as ends
+from palaver.stores import writing
+from palaver.stores.base import Admission, Admitted, Ending
+from palaver.stores.database import Verbs
+
+ROOTS_KEPT = 10_000
+
+
+class SqlTurns(Verbs):
+    """See `palaver.stores.base.Turns`."""
+
+    async def root_key(self, owner: str, end_user: str | None) -> bytes:
+        known = self._roots.get((owner, end_user))
+        if known is None:
+            known = await self._database.write(lambda s: writing.starting_key(s, owner, end_user))
+            if len(self._roots) >= ROOTS_KEPT:
+                self._roots.clear()  # a cache of what can be had again
+            self._roots[owner, end_user] = known
+        return known
+
+    async def admit(self, admission: Admission) -> Admitted:
+        return await self._database.write(lambda s: admitting.admit(s, admission))
+
+    async def begin(self, turn: str, lease: str) -> Admitted | None:
+        return await self._database.write(lambda s: admitting.begin(s, turn, lease))
+
+    async def log(self, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:
+        await self._database.write(lambda s: ends.log(s, turn, lease, batch, deltas), durable=False)
+
+    async def finish(self, ending: Ending) -> None:
+        await self._database.write(lambda s: ends.finish(s, ending))
+
+    async def recover(self, lease: str) -> list[str]:
+        return await self._database.write(lambda s: ends.recover(s, lease))

@@ -1,0 +1,195 @@
+"""The rows that admitting a turn leads to."""
+
+from __future__ import annotations
+
+import secrets
+from hashlib import blake2b
+
+import msgspec
+
+from palaver.core import ids
+from palaver.core.message import KEY_BYTES, Message, path_keys, root_key
+from palaver.core.tree import History, Instruction, read_history
+from palaver.core.turn import TurnState
+from palaver.stores.base import Admission
+from palaver.stores.database import Row, Session
+from palaver.stores.places import Place
+from palaver.stores.rows import instructions_of, new_id, now, to_json
+from palaver.stores.titles import title_of
+
+
+class Input(msgspec.Struct, frozen=True):
+    """What a queued turn will hang on the tree when its time comes."""
+
+    messages: list[Message]
+    instructions: list[Instruction]
+
+    @property
+    def history(self) -> History:
+        """As a history whose keys start nowhere: it hangs below a message, which gives it its keys."""
+        history = read_history(self.messages, b"")
+        return msgspec.structs.replace(history, instructions=self.instructions)
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The last message of a turn's input, and the title that its first words make, with where they stand."""
+
+    question: int | None
+    title: str | None = None
+    title_from: int | None = None
+
+
+def owner_and_secret(session: Session, owner: str) -> tuple[int, bytes]:
+    """An owner's number and secret; a new owner is made."""
+    row = session.one("owner", name=owner)
+    if row is None:
+        session.run("add_owner", name=owner, secret=secrets.token_bytes(32), now=now())
+        row = session.one("owner", name=owner)
+    assert row is not None
+    return row["seq"], row["secret"]
+
+
+def end_user_number(session: Session, owner: int, name: str | None) -> int | None:
+    if name is None:
+        return None
+    session.run("add_end_user", owner=owner, name=name, now=now())
+    row = session.one("end_user", owner=owner, name=name)
+    assert row is not None
+    seq: int = row["seq"]
+    return seq
+
+
+def starting_key(session: Session, owner: str, end_user: str | None) -> bytes:
+    return root_key(owner_and_secret(session, owner)[1], end_user)
+
+
+def add_conversation(session: Session, owner: int, end_user: int | None, admission: Admission) -> Row:
+    """A new conversation; its `seq`, `id` and `end_user_name`."""
+    id = new_id(ids.CONVERSATION)
+    row = session.one(
+        "add_conversation",
+        id=id,
+        owner=owner,
+        end_user=end_user,
+        name=admission.conversation,
+        one_shot=int(admission.conversation is None),
+        source=admission.source,
+        metadata=None,
+        keep_seconds=admission.temporary,
+        now=now(),
+    )
+    assert row is not None
+    return {"seq": row["seq"], "id": id, "end_user_name": admission.end_user}
+
+
+def add_messages(session: Session, conversation: int, root: bytes, place: Place, history: History) -> Written:
+    """Write what the tree does not hold yet. `root` is where the conversation's keys start."""
+    node = place.parent
+    parent, depth = (node.id, node.depth + 1) if node else (None, 0)
+    above = key_below(node.key) if node else root
+    title, title_from = None, None
+    keys = path_keys(above, history.forms[place.matched :])
+    for message, key in zip(history.messages[place.matched :], keys, strict=True):
+        row = session.one(
+            "add_message",
+            id=new_id(ids.MESSAGE),
+            conversation=conversation,
+            parent=parent,
+            depth=depth,
+            role=message.role,
+            body=to_json(message),
+            key=key,
+            tail=None,
+            turn=None,
+            now=now(),
+        )
+        assert row is not None
+        parent, depth = row["seq"], depth + 1
+        if title is None and message.role == "user" and (title := title_of(message)):
+            title_from = parent
+    return Written(parent, title, title_from)
+
+
+def key_below(key: bytes) -> bytes:
+    """What the keys of new messages below another start from.
+
+    That is its key. A tombstone has none, and what was said below it must match nothing that anybody resends:
+    those keys start at random.
+    """
+    return key or secrets.token_bytes(KEY_BYTES)
+
+
+def add_turn(
+    session: Session,
+    admission: Admission,
+    owner: int,
+    end_user: int | None,
+    conversation: int,
+    *,
+    state: TurnState,
+    instructions: int | None,
+    place: Place | None = None,
+    question: int | None = None,
+    head_before: int | None = None,
+) -> int:
+    """The turn itself; its number. A queued one has no place yet, and keeps its input."""
+    waits = state is TurnState.QUEUED
+    gap_from, gap_to = (place.gap if place else None) or (None, None)
+    history = admission.history
+    row = session.one(
+        "add_turn",
+        id=admission.turn,
+        owner=owner,
+        end_user=end_user,
+        conversation=conversation,
+        state=state.value,
+        lease=admission.lease,
+        door=admission.door,
+        requested_model=admission.requested_model,
+        model=admission.model,
+        parameters=to_json(admission.sampling),
+        metadata=to_json(admission.metadata) if admission.metadata else None,
+        input=to_json(Input(history.messages, history.instructions)) if waits else None,
+        instructions=instructions,
+        parent=place.parent.id if place and place.parent else None,
+        question=question,
+        continues=place.continues["seq"] if place and place.continues else None,
+        head_before=head_before,
+        gap_from=gap_from,
+        gap_to=gap_to,
+        now=now(),
+        started_at=None if waits else now(),
+    )
+    assert row is not None
+    seq: int = row["seq"]
+    return seq
+
+
+def instructions_number(session: Session, owner: int, instructions: list[Instruction]) -> int | None:
+    """Instructions are stored once by content: many requests carry the same."""
+    if not instructions:
+        return None
+    body = to_json(instructions)
+    digest = blake2b(body.encode(), digest_size=16).digest()
+    session.run("add_instructions", owner=owner, hash=digest, body=body)
+    row = session.one("instructions_of_hash", owner=owner, hash=digest)
+    assert row is not None
+    seq: int = row["seq"]
+    return seq
+
+
+def instructions_above(
+    session: Session, conversation: int, message: int | None
+) -> tuple[int | None, list[Instruction]]:
+    """The instructions in force at a message: those of the nearest turn on its path.
+
+    Where that has none, there are none; where there is no turn, those that a fork was made with.
+    """
+    while message is not None:
+        at = session.one("instructions_at", message=message)
+        assert at is not None
+        if at["turn"] is not None:
+            return at["seq"], instructions_of(at["body"])
+        message = at["parent"]
+    row = session.one("instructions_of_fork", conversation=conversation)
+    return (row["seq"], instructions_of(row["body"])) if row else (None, [])

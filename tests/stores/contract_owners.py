@@ -1,0 +1,173 @@
+"""The contract: two owners. Nothing of one is there for the other, whatever verb and id is used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from palaver.core.errors import (
+    ApiKeyNotFound,
+    ConversationNotFound,
+    LeaseLost,
+    MessageNotFound,
+    NotFound,
+    TurnNotFound,
+)
+from palaver.core.turn import TurnState
+from palaver.stores.base import Deleted, Ending, Store
+from tests.stores.contract_base import Part
+from tests.stores.contract_keys import new_key
+from tests.stores.talking import Talker, user
+
+OWNER = "ann"
+OTHER = "bob"
+END_USERS = (None, "eve")
+FUTURE = 1 << 45
+"""Milliseconds since 1970: later than everything."""
+
+
+class Hers(msgspec.Struct):
+    """What the one owner has, by everything that it can be named with."""
+
+    conversation: str
+    messages: list[str]
+    turn: str
+    running: str
+    api_key: str
+
+
+async def made(store: Store, end_user: str | None = "eve") -> Hers:
+    """A conversation with a name, one turn of it still running, and a key."""
+    talker = Talker(store, OWNER, end_user)
+    conversation = await talker.talk("u1", "a1", "u2", "a2", conversation="notes")
+    running = await talker.admit([*talker.history, user("u3")], "notes")
+    items = await store.items(OWNER, conversation, order="asc", limit=100)
+    turn = items[1].turn
+    assert turn is not None
+    await store.add_api_key(new_key("key_hers", OWNER))
+    return Hers(conversation, [item.id for item in items], turn, running.turn, "key_hers")
+
+
+Call = Callable[[Store, Hers], Awaitable[Any]]
+CALLS: dict[str, list[tuple[Call, object]]] = {
+    "root_key": [],  # hers alone, see below
+    "conversations": [
+        (lambda s, h: s.conversations(OTHER, one_shots=True, temporary=True), []),
+        (lambda s, h: s.conversations(OTHER, end_user="eve"), []),
+        (lambda s, h: s.conversations(OTHER, name="notes"), []),
+        (lambda s, h: s.conversations(OTHER, after=h.conversation), ConversationNotFound),
+    ],
+    "conversation": [
+        (lambda s, h: s.conversation(OTHER, h.conversation), ConversationNotFound),
+        (lambda s, h: s.conversation(OTHER, h.conversation, "eve"), ConversationNotFound),
+        (lambda s, h: s.conversation(OTHER, "notes", "eve"), ConversationNotFound),
+    ],
+    "items": [
+        (lambda s, h: s.items(OTHER, h.conversation), ConversationNotFound),
+        (lambda s, h: s.items(OTHER, h.conversation, to=h.messages[0]), ConversationNotFound),
+        (lambda s, h: s.items(OTHER, h.conversation, after=h.messages[0], order="asc"), ConversationNotFound),
+    ],
+    "turn": [
+        (lambda s, h: s.turn(OTHER, h.turn), TurnNotFound),
+        (lambda s, h: s.turn(OTHER, h.running), TurnNotFound),
+    ],
+    "last_instructions": [(lambda s, h: s.last_instructions(OTHER, h.conversation), ConversationNotFound)],
+    "tree": [(lambda s, h: s.tree(OTHER, h.conversation), ConversationNotFound)],
+    "leaves": [(lambda s, h: s.leaves(OTHER, h.conversation), ConversationNotFound)],
+    "set_head": [(lambda s, h: s.set_head(OTHER, h.conversation, h.messages[0]), ConversationNotFound)],
+    "fork": [
+        (lambda s, h: s.fork(OTHER, h.conversation), ConversationNotFound),
+        (lambda s, h: s.fork(OTHER, h.conversation, h.messages[0]), ConversationNotFound),
+    ],
+    "delete_message": [(lambda s, h: s.delete_message(OTHER, h.messages[1]), MessageNotFound)],
+    "delete_branch": [(lambda s, h: s.delete_branch(OTHER, h.messages[1]), MessageNotFound)],
+    "delete_turn": [
+        (lambda s, h: s.delete_turn(OTHER, h.turn), TurnNotFound),
+        (lambda s, h: s.delete_turn(OTHER, h.running), TurnNotFound),
+    ],
+    "delete_conversation": [
+        (lambda s, h: s.delete_conversation(OTHER, h.conversation), ConversationNotFound)
+    ],
+    "delete_end_user": [(lambda s, h: s.delete_end_user(OTHER, "eve"), Deleted())],
+    "delete_owner": [(lambda s, h: s.delete_owner(OTHER), Deleted())],
+    "aged": [(lambda s, h: s.aged(FUTURE, owner=OTHER), [])],
+    "delete_aged": [(lambda s, h: s.delete_aged(FUTURE, owner=OTHER), Deleted())],
+    "api_keys": [(lambda s, h: s.api_keys(OTHER), [])],
+    "revoke_api_key": [(lambda s, h: s.revoke_api_key(h.api_key, OTHER), ApiKeyNotFound)],
+}
+"""Every verb that takes an owner, called for the other with her ids, and what must come of it."""
+
+IN_THE_STORE = ("conversations", "messages", "turns", "turn_log", "instructions", "attempts", "api_keys")
+
+
+class OwnersApart(Part):
+    def test_every_verb_that_takes_an_owner_is_called(self) -> None:
+        verbs = {
+            name
+            for name, verb in inspect.getmembers(Store, inspect.isfunction)
+            if not name.startswith("_") and "owner" in inspect.signature(verb).parameters
+        }
+        assert verbs == set(CALLS)
+
+    @pytest.mark.parametrize("verb", CALLS)
+    async def test_a_verb_with_the_ids_of_another_finds_nothing_and_changes_nothing(
+        self, store: Store, folder: Path, verb: str
+    ) -> None:
+        hers = await made(store)
+        before = self.tables(folder)
+        for call, outcome in CALLS[verb]:
+            if isinstance(outcome, type) and issubclass(outcome, NotFound):
+                with pytest.raises(outcome):
+                    await call(store, hers)
+            else:
+                assert await call(store, hers) == outcome
+        after = self.tables(folder)
+        assert {name: after[name] for name in IN_THE_STORE} == {name: before[name] for name in IN_THE_STORE}
+
+    async def test_keys_of_owners_begin_in_secrets_of_their_own(self, store: Store) -> None:
+        assert await store.root_key(OWNER, "eve") != await store.root_key(OTHER, "eve")
+
+    @pytest.mark.parametrize("end_user", END_USERS)
+    async def test_the_same_words_of_two_owners_never_meet(self, store: Store, end_user: str | None) -> None:
+        hers = await made(store, end_user)
+        other = Talker(store, OTHER, end_user)
+        conversations = {await other.talk("u1", "a1", "u2", "a2"), await other.talk("u3", "a3")}
+        assert hers.conversation not in conversations
+        assert len(await store.items(OWNER, hers.conversation, limit=100)) == 5
+
+    @pytest.mark.parametrize("end_user", END_USERS)
+    async def test_a_name_of_another_is_a_name_of_ones_own(self, store: Store, end_user: str | None) -> None:
+        hers = await made(store, end_user)
+        admitted = await Talker(store, OTHER, end_user).admit([user("u1")], "notes")
+        assert admitted.conversation != hers.conversation
+
+    @pytest.mark.parametrize("end_user", END_USERS)
+    async def test_no_turn_is_admitted_to_what_is_anothers(
+        self, store: Store, folder: Path, end_user: str | None
+    ) -> None:
+        hers = await made(store, end_user)
+        other = Talker(store, OTHER, end_user)
+        await store.root_key(OTHER, end_user)
+        async with self.unchanged(folder):
+            with pytest.raises(ConversationNotFound):
+                await other.admit([user("hi")], hers.conversation)
+            with pytest.raises(ConversationNotFound):
+                await other.admit([user("hi")], hers.conversation, at_head=True)
+            for message in hers.messages:
+                with pytest.raises(MessageNotFound):
+                    await other.admit([user("hi")], parent=message)
+
+    async def test_a_running_turn_is_nobodys_without_its_lease(self, store: Store, folder: Path) -> None:
+        hers = await made(store)
+        async with self.unchanged(folder):
+            with pytest.raises(LeaseLost):
+                await store.begin(hers.running, "lease_2")
+            with pytest.raises(LeaseLost):
+                await store.log(hers.running, "lease_2", 0, [])
+            with pytest.raises(LeaseLost):
+                await store.finish(Ending(turn=hers.running, lease="lease_2", state=TurnState.COMPLETED))
