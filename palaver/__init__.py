@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from palaver.library import Palaver
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Palaver", "__version__"]
 
 

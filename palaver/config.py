@@ -25,6 +25,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
+Days = Annotated[float, Meta(ge=0, le=36_500)]
+Hours = Annotated[float, Meta(ge=0, le=876_000)]
 
 
 class SettingError(Exception):
@@ -60,9 +62,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = {}
     upstream_key: Annotated[dict[str, str], Meta(description="API keys of upstreams, as NAME=KEY.")] = {}
     api_key: Annotated[
-        list[str], Meta(description="API keys that clients must send. Needed on other than loopback.")
+        list[str],
+        Meta(
+            description="API keys that clients may send, besides those made with `palaver keys`. On other than "
+            "loopback one of the two is needed."
+        ),
     ] = []
-    no_auth: Annotated[bool, Meta(description="Listen on other than loopback without any API key.")] = False
+    no_auth: Annotated[bool, Meta(description="Listen on other than loopback while there is no API key.")] = (
+        False
+    )
     allowed_host: Annotated[
         list[str], Meta(description="Names besides loopback's that a Host header may have.")
     ] = []
@@ -94,6 +102,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     readerless_max_tokens: Annotated[
         Count, Meta(description="Where a turn without a reader ends if it set no `max_tokens` itself.")
     ] = 4096
+    concurrency: Annotated[
+        Literal["queue", "branch", "reject"],
+        Meta(
+            description="What a turn for the head of a conversation does while another answers there: wait for "
+            "it, hang beside it, or be refused."
+        ),
+    ] = "queue"
+    max_waiting: Annotated[Count, Meta(description="How many turns may wait for one conversation.")] = 8
+    max_wait: Annotated[
+        Seconds, Meta(description="How long a turn may wait for others in its conversation, in seconds.")
+    ] = 300.0
+    retain: Annotated[
+        Days,
+        Meta(
+            description="After how many days without a turn a conversation is deleted; 0 keeps it for ever."
+        ),
+    ] = 0.0
+    temporary_hours: Annotated[
+        Hours, Meta(description="How long a temporary conversation is kept after its last turn, in hours.")
+    ] = 24.0
     max_open_turns: Annotated[Count, Meta(description="How many turns may run and wait at a time.")] = 1000
     max_body: Annotated[Count, Meta(description="The largest request body, in bytes.")] = 32 * 1024 * 1024
     max_messages: Annotated[Count, Meta(description="The most messages in one request.")] = 10_000
@@ -217,12 +245,6 @@ def _check(config: Config) -> None:
         raise SettingError("store", f"{config.store!r} names no file: it is sqlite:///PATH")
     if config.store and not config.store.startswith("sqlite:///"):
         raise SettingError("store", f"{config.store!r} is not sqlite:///PATH")
-    if not config.on_loopback and not config.api_key and not config.no_auth:
-        raise SettingError(
-            "host",
-            f"{config.host} can be reached from other machines: set --api-key (or PALAVER_API_KEY), "
-            "or --no-auth if that is meant",
-        )
     unknown = sorted(set(config.upstream_key) - set(config.upstream))
     if unknown:
         raise SettingError("upstream_key", f"there is no upstream {unknown[0]!r}")

@@ -1,12 +1,23 @@
-"""What happens between turns: recovery at start."""
+"""What happens between turns: recovery at start, and letting go of what has had its time."""
 
 from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
 
 import structlog
 
 from palaver.chat import Chat
+from palaver.core.errors import StoreError
 
 log = structlog.get_logger(__name__)
+
+DAY = 24 * 60 * 60
+FIRST_LOOK = 10.0
+EVERY = 3600.0
+"""When palaver first looks for what has had its time, and how often then, in seconds."""
 
 
 async def recover(chat: Chat) -> list[str]:
@@ -18,3 +29,52 @@ async def recover(chat: Chat) -> list[str]:
     if turns:
         log.info("closed turns that a former process left running", turns=len(turns))
     return turns
+
+
+@contextlib.asynccontextmanager
+async def keeping(chat: Chat, retain: float) -> AsyncIterator[None]:
+    """Have a `Keeper` look after the store until the end of the block."""
+    looking = asyncio.create_task(Keeper(chat, retain).run())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.wait((looking,))
+
+
+class Keeper:
+    """Deletes temporary conversations whose time is over, and those that are older than `retain` days (0: none).
+
+    `clock` tells seconds since 1970.
+    """
+
+    def __init__(self, chat: Chat, retain: float = 0.0, *, clock: Callable[[], float] = time.time) -> None:
+        self._store = chat.store
+        self._retain = retain
+        self._clock = clock
+
+    async def run(self, first: float = FIRST_LOOK, every: float = EVERY) -> None:
+        """Look soon, and then again and again, until it is cancelled. A store that fails is tried next time."""
+        await asyncio.sleep(first)
+        while True:
+            try:
+                await self.look()
+            except StoreError as error:
+                log.warning("what has had its time could not be deleted", error=error.message)
+            await asyncio.sleep(every)
+
+    async def look(self) -> None:
+        """Delete what has had its time. Raises StoreError."""
+        now = int(self._clock() * 1000)
+        expired = await self._store.delete_expired(now)
+        if expired.conversations:
+            log.info("deleted temporary conversations", conversations=expired.conversations)
+        if not self._retain:
+            return
+        aged = await self._store.delete_aged(now - int(self._retain * DAY * 1000))
+        if aged.conversations:
+            log.info(
+                "deleted conversations that are older than is kept",
+                conversations=aged.conversations,
+                retain_days=self._retain,
+            )

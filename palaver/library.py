@@ -11,7 +11,6 @@ itself, with the same server inside, so that whoever comes next finds it. Either
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
@@ -22,11 +21,9 @@ import msgspec
 
 from palaver import __version__, wiring
 from palaver.config import Config, load
-from palaver.core.errors import EngineUnavailable, PalaverError, RequestError, StoreOwned, StoreUnavailable
+from palaver.core.errors import EngineUnavailable, PalaverError, RequestError
 
 UNAVAILABLE = 503
-PATIENCE = 10.0
-"""How long to wait for an owner that is just starting or stopping, in seconds."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -98,7 +95,7 @@ class Palaver:
         """
         config = config or load({})
         async with contextlib.AsyncExitStack() as stack:
-            owner, own = await _find_or_be(config, stack)
+            owner, own = await wiring.find_or_be(config, stack)
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(
                     headers={"authorization": f"Bearer {owner.key}", "user-agent": f"palaver/{__version__}"},
@@ -115,37 +112,106 @@ class Palaver:
         *,
         model: str | None = None,
         conversation: str | None = None,
+        parent: str | None = None,
+        concurrency: Literal["queue", "branch", "reject"] | None = None,
+        temporary: bool | None = None,
         store: bool | None = None,
         on_leave: Literal["finish", "grace"] = "finish",
         **parameters: Any,
     ) -> AsyncIterator[Reply]:
         """Send a history and stream the reply. `parameters` are those of chat completions.
 
+        With a `parent`, the id of a message, `messages` are only what is new below it; ``head`` stands for the
+        head of the `conversation`. `concurrency` says what becomes of that while another turn answers there:
+        it waits, branches off, or is refused. A conversation that a `temporary` turn begins goes by itself.
+
         Leaving the block early does not stop the reply (see `cancel`) unless `on_leave` is ``grace``. Raises
         RequestError, EngineUnavailable, PalaverError.
         """
         body = {"model": model or self.model, "messages": list(messages), "stream": True, **parameters}
-        body |= {"conversation": conversation} if conversation else {}
-        body |= {} if store is None else {"store": store}
+        given = {
+            "conversation": conversation or None,
+            "parent": parent,
+            "concurrency": concurrency,
+            "temporary": temporary,
+            "store": store,
+        }
+        body |= {name: value for name, value in given.items() if value is not None}
         headers = {"palaver-on-leave": on_leave}
         async with self._request("POST", "/v1/chat/completions", json=body, headers=headers) as response:
             yield Reply(response)
+
+    def regenerate(self, question: str, **options: Any) -> contextlib.AbstractAsyncContextManager[Reply]:
+        """Have a message (its id) answered again; the reply stands beside the others. `options` are `say`'s."""
+        return self.say([], parent=question, **options)
+
+    def continue_(self, reply: str, **options: Any) -> contextlib.AbstractAsyncContextManager[Reply]:
+        """Go on with a reply (its id) that was cut off. The new reply begins with the text of the old one and
+        stands beside it. `options` are `say`'s."""
+        return self.say([], parent=reply, **options)
 
     async def cancel(self, turn: str) -> None:
         """Stop a running reply; its text so far is kept. Returns when that is stored."""
         await self._get("POST", f"/v1/chat/completions/{turn}/cancel", json={})
 
     async def conversations(self, **query: Any) -> dict[str, Any]:
-        """A page of conversations, last updated first: `limit`, `after`, `name`, `user`, `include_tasks`."""
+        """A page of conversations, last updated first: `limit`, `after`, `name`, `user`, `include_tasks`,
+        `include_temporary`."""
         return await self._get("GET", "/v1/conversations", params=_query(query))
 
     async def conversation(self, ref: str) -> dict[str, Any]:
         """One conversation, by id or name. Raises RequestError with code ``conversation_not_found``."""
-        return await self._get("GET", f"/v1/conversations/{quote(ref, safe='')}")
+        return await self._get("GET", _path(ref))
 
     async def items(self, ref: str, **query: Any) -> dict[str, Any]:
-        """A page of a conversation's messages: `limit`, `after`, `order` (``desc`` by default)."""
-        return await self._get("GET", f"/v1/conversations/{quote(ref, safe='')}/items", params=_query(query))
+        """A page of the messages on a path: `limit`, `after`, `order` (``desc`` by default), `to` (a message,
+        by default the head)."""
+        return await self._get("GET", _path(ref) + "/items", params=_query(query))
+
+    async def tree(self, ref: str, **query: Any) -> dict[str, Any]:
+        """A page of all messages of a conversation, in the order in which they came: `limit`, `after`."""
+        return await self._get("GET", _path(ref) + "/tree", params=_query(query))
+
+    async def leaves(self, ref: str, **query: Any) -> dict[str, Any]:
+        """A page of the ends of a conversation's branches, the latest first: `limit`, `after`."""
+        return await self._get("GET", _path(ref) + "/leaves", params=_query(query))
+
+    async def set_head(self, ref: str, message: str) -> dict[str, Any]:
+        """Make a message (its id) the head of its conversation, which is returned.
+
+        Raises RequestError with code ``message_not_found`` for one of another conversation.
+        """
+        return await self._get("POST", _path(ref) + "/head", json={"message": message})
+
+    async def fork(self, ref: str, message: str | None = None, *, name: str | None = None) -> dict[str, Any]:
+        """Copy the path to a message (its id; by default the head) into a conversation of its own.
+
+        Raises RequestError, with param ``name`` for a name that is taken.
+        """
+        asked = {"message": message, "name": name}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return await self._get("POST", _path(ref) + "/fork", json=body)
+
+    async def delete_conversation(self, ref: str) -> None:
+        """Delete a conversation, by id or name, with all in it. Raises RequestError."""
+        await self._get("DELETE", _path(ref))
+
+    async def delete_item(self, ref: str, message: str, *, branch: bool = False) -> dict[str, Any]:
+        """Delete a message (its id) of a conversation, with `branch` all below it too; the conversation then."""
+        path = f"{_path(ref)}/items/{quote(message, safe='')}?branch={str(branch).lower()}"
+        return await self._get("DELETE", path)
+
+    async def delete_user(self, user: str) -> dict[str, Any]:
+        """Delete all conversations of an end user, and the name; how much it was."""
+        return await self._get("DELETE", f"/v1/users/{quote(user, safe='')}")
+
+    async def delete_owner(self, owner: str) -> dict[str, Any]:
+        """Delete everything of an owner, API keys too; how much it was."""
+        return await self._get("DELETE", f"/v1/owners/{quote(owner, safe='')}")
+
+    async def retention(self, older_than_days: float, **more: Any) -> dict[str, Any]:
+        """What is older; it is deleted with a `dry_run` of False. Of one `owner`, or of all."""
+        return await self._get("POST", "/v1/retention", json={"older_than_days": older_than_days, **more})
 
     async def models(self) -> list[dict[str, Any]]:
         """The models that can be named."""
@@ -156,10 +222,26 @@ class Palaver:
         """One model, by its name or an alias. Raises RequestError with code ``model_not_available``."""
         return await self._get("GET", f"/v1/models/{quote(name, safe='')}")
 
+    async def api_keys(self) -> list[dict[str, Any]]:
+        """All API keys that were ever made, without the keys themselves."""
+        keys: list[dict[str, Any]] = (await self._get("GET", "/v1/keys"))["data"]
+        return keys
+
+    async def add_api_key(self, **asked: Any) -> dict[str, Any]:
+        """Make an API key; `asked` is the body of ``POST /v1/keys``. Only here the answer has the `key` itself."""
+        return await self._get("POST", "/v1/keys", json=asked)
+
+    async def revoke_api_key(self, id: str) -> dict[str, Any]:
+        """Accept a key no longer. Raises RequestError with code ``api_key_not_found``."""
+        return await self._get("DELETE", f"/v1/keys/{quote(id, safe='')}")
+
     async def _get(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         async with self._request(method, path, **options) as response:
-            answer: dict[str, Any] = await response.json()
-            return answer
+            body = await _body(response)
+        try:
+            return msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise PalaverError(f"What answers at {self.address} is no palaver.") from error
 
     @contextlib.asynccontextmanager
     async def _request(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -169,8 +251,20 @@ class Palaver:
             raise EngineUnavailable(f"palaver at {self.address} cannot be reached: {error}") from error
         async with response:
             if response.status >= 400:
-                raise _error_of(response.status, await response.read())
+                raise _error_of(response.status, await _body(response))
             yield response
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Raises EngineUnavailable where the connection breaks before its end."""
+    try:
+        return await response.read()
+    except aiohttp.ClientError as error:
+        raise EngineUnavailable("The connection to palaver broke in mid-reply.") from error
+
+
+def _path(conversation: str) -> str:
+    return f"/v1/conversations/{quote(conversation, safe='')}"
 
 
 def _query(query: Mapping[str, Any]) -> dict[str, str]:
@@ -186,22 +280,3 @@ def _error_of(status: int, body: bytes) -> PalaverError:
     if status == UNAVAILABLE:
         return EngineUnavailable(message)
     return RequestError(message, param=param, code=code) if status < 500 else PalaverError(message)
-
-
-async def _find_or_be(config: Config, stack: contextlib.AsyncExitStack) -> tuple[wiring.Owner, bool]:
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while True:
-        owner = wiring.find_owner(config)
-        if owner is not None:
-            return owner, False
-        try:
-            # All that answers is imported here: it takes half a second that a mere client need not wait.
-            from palaver.wiring import assembly
-
-            running = await stack.enter_async_context(assembly.running(config, private=True))
-            return running.owner, True
-        except StoreOwned as error:
-            # Another process was quicker, or is on its way out: look again until it says where it answers.
-            if asyncio.get_running_loop().time() > deadline:
-                raise StoreUnavailable(error.message) from error
-            await asyncio.sleep(0.05)

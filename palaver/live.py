@@ -12,8 +12,19 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 import msgspec
 
-from palaver.core.errors import PalaverError
-from palaver.core.turn import ContentDelta, Delta, FinishReason, ReasoningDelta, ToolCalls, TurnState, Usage
+from palaver.core import ids
+from palaver.core.errors import EngineError, PalaverError
+from palaver.core.turn import (
+    ContentDelta,
+    Delta,
+    FinishReason,
+    ReasoningDelta,
+    ToolCalls,
+    TurnState,
+    Usage,
+    decode_deltas,
+)
+from palaver.stores.base import TurnRecord
 
 LiveEvent = ContentDelta | ReasoningDelta | ToolCalls
 
@@ -142,3 +153,27 @@ class LiveReply:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def replayed(turn: TurnRecord) -> LiveReply:
+    """The reply of a turn that has ended, as its readers heard it: the same events, with the same numbers."""
+    live = LiveReply(
+        turn=turn.id, conversation=turn.conversation, model=turn.model, created=ids.seconds_of(turn.id)
+    )
+    live.accept()
+    if turn.reply is not None:
+        message = turn.reply.message
+        for delta in decode_deltas(turn.deltas, message.text, message.reasoning or ""):
+            live.publish(delta)
+        if message.tool_calls:
+            live.publish(ToolCalls(message.tool_calls))
+    error = EngineError(turn.error_message) if turn.error_message else None
+    live.end(
+        Outcome(
+            state=turn.state,
+            finish_reason=turn.finish_reason or ("stop" if error is None else None),
+            usage=turn.usage,
+            error=error,
+        )
+    )
+    return live

@@ -13,7 +13,7 @@ from palaver.cli.options import ANSWERING, WHERE, takes
 from palaver.config import Config
 
 if TYPE_CHECKING:
-    from palaver.cli.talk import Said
+    from palaver.cli.saying import Said
 
 Model = Annotated[
     str | None,

@@ -9,12 +9,20 @@ import typer
 
 from palaver import __version__
 from palaver.cli.ask import ask
+from palaver.cli.backup import backup
 from palaver.cli.chat import chat
+from palaver.cli.check import check
+from palaver.cli.delete import delete
+from palaver.cli.fork import fork
+from palaver.cli.head import head
+from palaver.cli.keys import keys
 from palaver.cli.list import list_
 from palaver.cli.models import models
 from palaver.cli.options import WHERE, passes_on
+from palaver.cli.restore import restore
 from palaver.cli.serve import serve
 from palaver.cli.show import show
+from palaver.cli.tree import tree
 from palaver.cli.where import where
 from palaver.config import SettingError
 from palaver.core.errors import ConfigError, PalaverError
@@ -33,10 +41,18 @@ for command, name in (
     (serve, "serve"),
     (list_, "list"),
     (show, "show"),
+    (tree, "tree"),
+    (head, "head"),
+    (fork, "fork"),
+    (delete, "delete"),
     (models, "models"),
     (where, "where"),
+    (check, "check"),
+    (backup, "backup"),
+    (restore, "restore"),
 ):
     app.command(name)(command)
+app.add_typer(keys)
 
 
 def _say_version(asked: bool) -> None:

@@ -27,7 +27,7 @@ SERVING = tuple(name for name in Config.__struct_fields__ if name not in ("upstr
 TABLES = {"alias": "NAME=MODEL", "upstream": "NAME=URL"}
 CONFIG_HELP = "The configuration file.  [env: PALAVER_CONFIG]"
 
-GIVEN = ("config", "file")
+GIVEN = ("config", "file", "subcommand")
 """What a command is called with besides its own parameters."""
 
 Command = Callable[..., None]
@@ -37,18 +37,24 @@ def takes(*settings: str) -> Callable[[Command], Command]:
     """Give a command the options of these settings, and --config.
 
     It is called with `config`, a `Config`, and, where it takes a `file`, with the path of the configuration
-    file that counts. Raises SettingError before the command begins where a setting cannot be used.
+    file that counts. One that takes a `subcommand` stands before others: it hears which one is called, or None,
+    and those take over the options given to it. Raises SettingError before the command begins where a setting
+    cannot be used.
     """
 
     def decorate(command: Command) -> Command:
         own = _own_parameters(command)
-        takes_file = "file" in inspect.signature(command).parameters
+        parameters = inspect.signature(command).parameters
+        takes_file, has_subcommands = "file" in parameters, "subcommand" in parameters
 
         def run(called: typer.Context, **given: Any) -> None:
             rest = {name: given.pop(name) for name in own}
             flags = dict(called.obj or {}) | {
                 name: value for name, value in given.items() if value not in (None, [])
             }
+            if has_subcommands:
+                called.obj = dict(flags)
+                rest["subcommand"] = called.invoked_subcommand
             file = flags.pop("config_file", None)
             named = Path(file).expanduser() if file else None
             rest |= {"file": settings_file(named, os.environ)} if takes_file else {}

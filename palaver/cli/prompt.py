@@ -21,8 +21,11 @@ CHUNK = 65_536
 class Prompt(Protocol):
     """Where lines come from."""
 
-    async def line(self) -> str | None:
-        """The next line, without its end; None after the last. Raises KeyboardInterrupt for Ctrl-C."""
+    async def line(self, before: str = "") -> str | None:
+        """The next line, without its end; None after the last. Raises KeyboardInterrupt for Ctrl-C.
+
+        Where lines are typed, `before` stands there already, to be changed.
+        """
 
 
 def prompt() -> Prompt:
@@ -41,9 +44,9 @@ class Typed:
             FormattedText([("bold", "> ")]), history=InMemoryHistory(), key_bindings=_bindings()
         )
 
-    async def line(self) -> str | None:
+    async def line(self, before: str = "") -> str | None:
         try:
-            return await self._session.prompt_async()
+            return await self._session.prompt_async(default=before)
         except EOFError:
             return None
 
@@ -62,7 +65,7 @@ class Piped:
             target=self._read, args=(sys.stdin.fileno() if sys.stdin else -1,), daemon=True
         ).start()
 
-    async def line(self) -> str | None:
+    async def line(self, before: str = "") -> str | None:
         return await self._lines.get()
 
     def _read(self, descriptor: int) -> None:

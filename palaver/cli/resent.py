@@ -11,12 +11,12 @@ TEXT = ("input_text", "output_text")
 def resent(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The messages of a path, from the items that the API shows, the oldest first.
 
-    Questions at the end that nobody answered are left out: whoever goes on asks anew.
+    Questions at the end that nobody answered are left out: whoever goes on asks anew. So is what was deleted.
     """
     answered = len(items)
     while answered and items[answered - 1]["role"] == "user":
         answered -= 1
-    return [_message(item) for item in items[:answered]]
+    return [_message(item) for item in items[:answered] if not item["deleted"]]
 
 
 def text_of(item: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import threading
 
 from palaver.cli.options import SERVING, WHERE, takes
 from palaver.config import Config
-from palaver.core.errors import StoreOwned
+from palaver.core.errors import PalaverError, StoreOwned
 
 PATIENCE = 1.0
 """How long to wait for a store that another process holds, in seconds: `palaver list` is soon done."""
@@ -59,16 +59,30 @@ async def _run(config: Config, stop: asyncio.Event) -> None:
             starting.cancel()  # told to end while a large model loads
             return
         model = f"{running.owner.model}, {await starting}"
-        print("\n".join(ready_lines(config, running.owner.address, model)), flush=True)
-        if config.no_auth and not config.on_loopback and not config.api_key:
+        keys = running.created_keys
+        print("\n".join(ready_lines(config, running.owner.address, model, keys)), flush=True)
+        if config.no_auth and not config.on_loopback and not config.api_key and keys is None:
             print(f"palaver: {OPEN_TO_ALL}", file=sys.stderr)
-        await stop.wait()
+        await _until_told(stop, running.serving)
         print("palaver is ending; Ctrl-C again ends it at once.", file=sys.stderr)
 
 
-def ready_lines(config: Config, address: str, model: str) -> list[str]:
-    """What is said when it answers: first where, then lines to paste, then what it goes by."""
-    key = "YOUR_API_KEY" if config.api_key else "any"
+async def _until_told(stop: asyncio.Event, serving: asyncio.Task[None]) -> None:
+    """Wait until it is to end. Raises PalaverError where the HTTP server has ended by itself before."""
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not stop.is_set():
+        reason = "it was stopped" if serving.cancelled() else serving.exception() or "it does not say why"
+        raise PalaverError(f"The HTTP server has ended by itself ({reason}).")
+
+
+def ready_lines(config: Config, address: str, model: str, created_keys: int | None) -> list[str]:
+    """What is said when it answers: first where, then lines to paste, then what it goes by.
+
+    `created_keys` are those of the store that are accepted; None where there never was one.
+    """
+    key = "any" if created_keys is None and not config.api_key else "YOUR_API_KEY"
     return [
         f"palaver is ready at {address}",
         "",
@@ -81,16 +95,24 @@ def ready_lines(config: Config, address: str, model: str) -> list[str]:
         f"store    {config.store_path}",
         f"records  {RECORDED[config.record]} (record = {config.record})",
         f"model    {model}",
-        f"access   {_access(config)}",
+        f"access   {_access(config, created_keys)}",
     ]
 
 
-def _access(config: Config) -> str:
-    if config.api_key:
-        return (
-            f"with one of {len(config.api_key)} API keys" if len(config.api_key) > 1 else "with the API key"
-        )
-    return "this machine only, any API key" if config.on_loopback else OPEN_TO_ALL
+def _access(config: Config, created_keys: int | None) -> str:
+    configured = len(config.api_key)
+    if created_keys is None and not configured:
+        return "this machine only, any API key" if config.on_loopback else OPEN_TO_ALL
+    if created_keys is None:
+        return f"with one of {configured} API keys" if configured > 1 else "with the API key"
+    among = (
+        f"{configured} from the settings and {created_keys} created"
+        if configured
+        else f"{created_keys} created"
+    )
+    if configured + created_keys == 0:
+        return "with a created API key, but none is valid (`palaver keys add NAME` makes one)"
+    return f"with an API key: {among} (`palaver keys` lists those)"
 
 
 def _told_to_end() -> asyncio.Event:

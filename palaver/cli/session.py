@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from palaver.cli.banner import BANNER, POCKET
+from palaver.cli.drawing import drawing
 from palaver.cli.link import Link
 from palaver.cli.list import conversations, rows
+from palaver.cli.messages import is_cut, message_id, shown_text, tree_of
 from palaver.cli.models import rows as model_rows
 from palaver.cli.names import to_continue
 from palaver.cli.prompt import Prompt, prompt
-from palaver.cli.resent import text_of
+from palaver.cli.saying import Said
 from palaver.cli.show import heading, last_items
 from palaver.cli.talk import Talk, new_name, unless_missing
 from palaver.cli.terminal import ReplyView, Terminal
 from palaver.cli.wording import columns
 from palaver.config import Config
-from palaver.core.errors import ContextLengthExceeded, PalaverError, RequestError
+from palaver.core.errors import (
+    ContextLengthExceeded,
+    InvalidRequest,
+    MessageNotFound,
+    PalaverError,
+    RequestError,
+)
 
 SHOWN_AGAIN = 6
 """How many of the last messages are shown when a conversation goes on."""
@@ -29,6 +37,10 @@ HELP = """\
 /model [NAME]  say which model answers and which there are, or change it
 /list          the last conversations
 /show          the last messages of this one
+/retry         have the last question answered again
+/edit [TEXT]   ask something else in place of the last question
+/continue      go on with a reply that was cut off
+/tree          the branches that this makes; /branch MESSAGE goes to one
 /help          this
 /quit          leave; so do Ctrl-D, and Ctrl-C twice
 A line that begins with a space is never a command. Alt-Enter begins a new line. Ctrl-C stops a reply."""
@@ -57,6 +69,7 @@ class Session:
         self._model = model
         self._talk = Talk(link, model=model)
         self._unkept = False
+        self._prompt: Prompt | None = None
         self._leaving = False
         """Whether one more Ctrl-C leaves."""
         self._commands = {
@@ -64,6 +77,11 @@ class Session:
             "/model": self._change_model,
             "/list": self._list,
             "/show": self._show,
+            "/retry": self._retry,
+            "/edit": self._edit,
+            "/continue": self._continue,
+            "/tree": self._tree,
+            "/branch": self._branch,
             "/help": self._help,
         }
 
@@ -89,6 +107,7 @@ class Session:
     async def run(self, prompt: Prompt) -> int:
         """Until the person leaves; the exit code: 1 where lines were piped in and one of them failed."""
         failed = False
+        self._prompt = prompt
         while True:
             try:
                 line = await prompt.line()
@@ -129,9 +148,13 @@ class Session:
     async def _say(self, text: str) -> None:
         if self._talk.name is None:
             self._talk.name = await new_name(self._link)
+        await self._hear(lambda view: self._talk.say(text, view))
+
+    async def _hear(self, asking: Callable[[ReplyView], Awaitable[Said]]) -> None:
+        """Show a reply, and how it ended."""
         view = ReplyView(self._terminal)
         try:
-            said = await self._talk.say(text, view)
+            said = await asking(view)
         except PalaverError:
             view.end()
             if view.text:
@@ -147,12 +170,12 @@ class Session:
             self._leaving = True
             self._terminal.note("Stopped; what came is kept. Ctrl-C again leaves.")
         elif said.finish_reason == "length":
-            self._terminal.note("It ended here because it reached its limit of tokens.")
+            self._terminal.note("It reached its limit of tokens; /continue goes on.")
         if self._terminal.is_terminal:
             self._terminal.note()
 
     def _part(self) -> None:
-        if self._terminal.is_terminal and self._talk.messages:
+        if self._terminal.is_terminal and self._talk.has_begun:
             kept = (
                 f"Kept as {self._talk.name}; `palaver chat --continue` goes on."
                 if self._talk.is_kept
@@ -193,10 +216,55 @@ class Session:
         self._terminal.note("/new NAME goes on with one of them." if found else "No conversations yet.")
 
     async def _show(self, _: str) -> None:
-        if self._talk.messages and self._talk.name:
+        if self._talk.has_begun and self._talk.name:
             await self._show_last(self._talk.name)
         else:
             self._terminal.note("Nothing was said here yet.")
+
+    async def _retry(self, _: str) -> None:
+        await self._hear(self._talk.retry)
+
+    async def _edit(self, text: str) -> None:
+        if not text:
+            text = await self._asked_for(await self._talk.last_question())
+        if text:
+            await self._hear(lambda view: self._talk.edit(text, view))
+        else:
+            self._terminal.note("Nothing was changed.")
+
+    async def _asked_for(self, before: str) -> str:
+        """What is to be asked in place of the question before; empty if the person thinks better of it."""
+        if not self._terminal.is_terminal:
+            self._terminal.note(f"In place of: {before}")
+        try:
+            line = await self._prompt.line(before) if self._prompt else None
+        except KeyboardInterrupt:
+            line = None
+        return (line or "").strip()
+
+    async def _continue(self, _: str) -> None:
+        await self._hear(self._talk.go_on)
+
+    async def _tree(self, _: str) -> None:
+        ref = self._kept_name()
+        conversation = await self._link.asked(lambda palaver: palaver.conversation(ref))
+        items = await self._link.asked(lambda palaver: tree_of(palaver, ref))
+        for line in drawing(items, conversation["head"]):
+            self._terminal.note(line[: self._terminal.out.width])
+
+    async def _branch(self, message: str) -> None:
+        ref = self._kept_name()
+        if not message:
+            raise InvalidRequest("/branch takes the id of a message, or its end, as /tree says it.")
+        chosen = await self._link.asked(lambda palaver: message_id(palaver, ref, message))
+        await self._talk.move(chosen)
+        await self._show_last(ref)
+
+    def _kept_name(self) -> str:
+        """The name of this conversation. Raises MessageNotFound where nothing is kept of it."""
+        if self._talk.name is None or not self._talk.is_kept:
+            raise MessageNotFound("Nothing is kept here.")
+        return self._talk.name
 
     async def _show_last(self, ref: str) -> None:
         conversation = await self._link.asked(lambda palaver: palaver.conversation(ref))
@@ -213,12 +281,12 @@ class Session:
     def _show_item(self, item: Mapping[str, Any]) -> None:
         """A message of the past, looking as it did when it was said."""
         if item["role"] == "user":
-            self._terminal.paragraph("> " + text_of(item))
+            self._terminal.paragraph("> " + shown_text(item))
         elif item["role"] == "assistant":
-            self._terminal.paragraph(text_of(item))
+            self._terminal.paragraph(shown_text(item))
         else:
-            self._terminal.note(f"[{item['role']}] {text_of(item)}")
-        if item["status"] == "incomplete":
+            self._terminal.note(f"[{item['role']}] {shown_text(item)}")
+        if is_cut(item):
             self._terminal.note("(cut off)")
 
     async def _help(self, _: str) -> None:

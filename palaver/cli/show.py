@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from palaver.cli.messages import is_cut, message_id, shown_text
 from palaver.cli.options import WHERE, takes
-from palaver.cli.resent import text_of
 from palaver.cli.wording import harmless, moment
 from palaver.config import Config
 
@@ -26,45 +26,59 @@ def show(
     limit: Annotated[
         int, typer.Option(min=0, metavar="NUMBER", help="How many of the last messages; 0 shows all.")
     ] = 50,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MESSAGE",
+            help="Those up to this message, on whichever branch: its id, or the end of it, as `palaver tree` says "
+            "it.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
     config: Config,
 ) -> None:
     """Show what was said in a conversation.
 
-    These are the messages on the path to its last one, the oldest first.
+    These are the messages on the path to its head, the oldest first.
     """
     from palaver.cli.link import run
 
-    run(_show(config, conversation, limit, as_json), config)
+    run(_show(config, conversation, limit, to, as_json), config)
 
 
-async def _show(config: Config, ref: str, limit: int, as_json: bool) -> None:
+async def _show(config: Config, ref: str, limit: int, to: str | None, as_json: bool) -> None:
     from palaver.cli.link import Link
     from palaver.cli.terminal import Terminal
 
     async with Link(config) as link:
         conversation = await link.palaver.conversation(ref)
-        items = await last_items(link.palaver, conversation["id"], limit)
+        end = await message_id(link.palaver, conversation["id"], to) if to else None
+        items = await last_items(link.palaver, conversation["id"], limit, end)
     terminal = Terminal()
     if as_json:
         terminal.say(json.dumps({**conversation, "items": items}, ensure_ascii=False, indent=2))
         return
     terminal.say(heading(conversation), "bold")
-    if len(items) < conversation["messages"]:
-        terminal.note(f"The last {len(items)} of {conversation['messages']} messages; --limit 0 shows all.")
+    if items and items[0]["parent"] is not None:
+        of = f" of {conversation['messages']}" if end is None else ""
+        terminal.note(f"The last {len(items)}{of} messages; --limit 0 shows all.")
     for item in items:
         terminal.say("")
         show_item(terminal, item)
 
 
-async def last_items(palaver: Palaver, ref: str, limit: int) -> list[dict[str, Any]]:
-    """The last `limit` messages of a conversation (0: all), the oldest first. Raises PalaverError."""
+async def last_items(palaver: Palaver, ref: str, limit: int, to: str | None = None) -> list[dict[str, Any]]:
+    """The last `limit` messages (0: all) on the path to one, by default the head, the oldest first.
+
+    Raises PalaverError.
+    """
     found: list[dict[str, Any]] = []
     more = True
     while more and (not limit or len(found) < limit):
         page = await palaver.items(
             ref,
+            to=to,
             limit=min(PAGE, limit - len(found)) if limit else PAGE,
             after=found[-1]["id"] if found else None,
         )
@@ -82,10 +96,9 @@ def heading(conversation: Mapping[str, Any]) -> str:
 
 def show_item(terminal: Terminal, item: Mapping[str, Any]) -> None:
     """Print a message: who, when, which model, whether it was cut off; then its text."""
-
     marks = [item["role"], moment(item["created_at"]), item["model"] or ""]
-    marks += ["cut off" if item["status"] == "incomplete" else ""]
+    marks += ["cut off" if is_cut(item) else ""]
     marks += [f"calls {call['function']['name']}" for call in item.get("tool_calls", ())]
     terminal.say("  ".join(harmless(mark) for mark in marks if mark), "dim")
-    if text := text_of(item):
+    if text := shown_text(item):
         terminal.paragraph(text)

@@ -1,102 +1,52 @@
-"""One conversation in the hands of a command: what was said, who answers, and how one more is said."""
+"""One conversation in the hands of a command: where one is in it, who answers, and how one more is said."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
-from palaver.cli.interrupts import Interrupts
 from palaver.cli.link import Link
+from palaver.cli.messages import is_cut
 from palaver.cli.names import model_name, new_names
-from palaver.cli.resent import resent
+from palaver.cli.resent import resent, text_of
+from palaver.cli.saying import Said, answer
+from palaver.cli.show import last_items
 from palaver.cli.terminal import ReplyView
 from palaver.core.errors import (
     ConversationNotFound,
     EngineUnavailable,
+    InvalidRequest,
+    MessageNotFound,
     ModelNotFound,
     PalaverError,
     RequestError,
 )
-from palaver.library import Palaver, Reply
+from palaver.library import Palaver
 
 T = TypeVar("T")
+NEAR = 10
+"""Messages to read at a time where one of the last is looked for."""
 PAGE = 100
+Message = Mapping[str, Any]
 
 
-class Said(msgspec.Struct, frozen=True):
-    """A reply that has ended. `stopped` is whether Ctrl-C ended it; `usage` is in tokens."""
+class Open(msgspec.Struct, frozen=True):
+    """A question without an answer: its text, and the id of its message where that is known."""
 
-    turn: str
-    conversation: str | None
-    model: str
-    text: str
-    finish_reason: str | None
-    usage: Mapping[str, Any] | None
-    stopped: bool
-
-
-async def answer(
-    palaver: Palaver, messages: Sequence[Mapping[str, Any]], view: ReplyView, **options: Any
-) -> Said:
-    """Have a history answered and show the reply as it comes; the first Ctrl-C stops it, its text is kept.
-
-    Raises PalaverError.
-    """
-    with Interrupts() as interrupts:
-        async with palaver.say(messages, **options) as reply:
-            stopping = asyncio.create_task(_stop(palaver, reply, interrupts.stop))
-            try:
-                await _read(reply, view, interrupts.stop)
-            finally:
-                if not interrupts.stop.is_set():
-                    stopping.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await stopping
-            return Said(
-                turn=reply.turn,
-                conversation=reply.conversation,
-                model=reply.model,
-                text=reply.text,
-                finish_reason=reply.finish_reason,
-                usage=reply.usage,
-                stopped=interrupts.stop.is_set(),
-            )
-
-
-async def _stop(palaver: Palaver, reply: Reply, stop: asyncio.Event) -> None:
-    await stop.wait()
-    await palaver.cancel(reply.turn)
-
-
-async def _read(reply: Reply, view: ReplyView, stop: asyncio.Event) -> None:
-    try:
-        async for piece in reply:
-            view.piece(piece)
-    except PalaverError:
-        if not stop.is_set():
-            raise
-
-
-async def messages_of(palaver: Palaver, ref: str) -> list[dict[str, Any]]:
-    """All messages on a conversation's path, the oldest first, as items. Raises RequestError."""
-    items: list[dict[str, Any]] = []
-    after = None
-    while True:
-        page = await palaver.items(ref, limit=PAGE, order="asc", after=after)
-        items += page["data"]
-        if not page["has_more"]:
-            return items
-        after = items[-1]["id"]
+    text: str | None = None
+    id: str | None = None
 
 
 class Talk:
-    """A conversation that is resent with every question, as any client of the API does.
+    """A conversation in which one says something after the other.
+
+    What is kept is not sent again: a question names the message that it goes on from (`parent`), so that it comes
+    where the person who asks it reads it, whatever others say there meanwhile. Where nothing is kept, all
+    is sent with every question, as any client of the API does.
 
     `model` is what --model said, or None for the model of whoever owns the store. `name` is the name or id of
     the conversation; without one, each question is a conversation of its own. `instructions` come first.
@@ -112,11 +62,16 @@ class Talk:
     ) -> None:
         self.link = link
         self.name = name
-        self.messages: list[dict[str, Any]] = []
         self._asked = model
         self._chosen: str | None = None
-        self._instructions = [{"role": "system", "content": instructions}] if instructions else []
+        self._given = [{"role": "system", "content": instructions}] if instructions else []
+        self._instructions: Sequence[Message] = self._given
         self._kept = True
+        self._at: str | None = None
+        """The message to go on from; None at the beginning."""
+        self._open = Open()
+        self._unkept: list[dict[str, Any]] = []
+        """What was said, where it is not kept."""
 
     @property
     def model(self) -> str:
@@ -131,6 +86,11 @@ class Talk:
     def is_kept(self) -> bool:
         """Whether what is said here is stored."""
         return self._kept
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was said here."""
+        return self._at is not None or bool(self._unkept)
 
     def choose(self, model: str) -> None:
         """From here on this model is asked."""
@@ -154,37 +114,95 @@ class Talk:
             raise RequestError(f"{error.message} {who}", param=error.param, code=error.code) from error
 
     async def load(self) -> None:
-        """Take the messages as they are stored; there are none where the conversation does not exist yet."""
+        """Go to the head of the conversation, or to its beginning where it does not exist yet.
+
+        Questions at the end that nobody answered are open: whoever goes on asks anew, beside them.
+        """
         name = self.name
         if name is None or not self._kept:
             return
-        items = await unless_missing(self.link.asked(lambda palaver: messages_of(palaver, name)))
-        self.messages = resent(items or [])
+        self._at, self._open = None, Open()
+        there = await unless_missing(self.link.asked(lambda palaver: palaver.conversation(name)))
+        self._instructions = self._given or (there["instructions"] if there else [])
+        last = await self._last(None, lambda item: True) if there else None
+        if last is not None and last["role"] == "user":
+            self._open = Open(text_of(last), last["id"])
+            last = await self._last(None, lambda item: item["role"] != "user")
+        self._at = last["id"] if last else None
 
     async def say(self, text: str, view: ReplyView) -> Said:
-        """Ask, show the reply as it comes, and remember both.
+        """Ask, show the reply as it comes, and go on from there.
 
-        Raises PalaverError. The conversation can go on then: what was stored of this question is remembered.
+        Raises PalaverError. The conversation can go on then: what was stored of this question is known.
         """
         question = {"role": "user", "content": text}
         try:
-            said = await self._answer([*self._instructions, *self.messages, question], view)
+            said = await self._ask([question], view, self._at)
+        except PalaverError:
+            if not view.text:
+                self._open = Open(text, self._open.id if self._open.text == text else None)
+            raise
+        if not self._kept:
+            self._unkept += [question, {"role": "assistant", "content": said.text}]
+        return said
+
+    async def retry(self, view: ReplyView) -> Said:
+        """Have the last question answered again; the reply stands beside the last one. Raises PalaverError."""
+        if self._open.id is not None:
+            return await self._ask([], view, self._open.id)
+        if self._open.text is not None:
+            return await self.say(self._open.text, view)
+        if not self._kept:
+            return await self.say(self._taken_back(), view)
+        return await self._ask([], view, (await self._last_question())["id"])
+
+    async def edit(self, text: str, view: ReplyView) -> Said:
+        """Ask something else in place of the last question, which stays beside it. Raises PalaverError."""
+        if self._open.text is None:
+            if self._kept:
+                self._at = (await self._last_question())["parent"]
+            else:
+                self._taken_back()
+        return await self.say(text, view)
+
+    async def go_on(self, view: ReplyView) -> Said:
+        """Have the last reply continued, which was cut off. Raises PalaverError."""
+        last = await self._last(self._at, lambda item: True) if self._at else None
+        if last is None or not is_cut(last):
+            raise InvalidRequest("The last reply was not cut off.")
+        return await self._ask([], view, self._at)
+
+    async def last_question(self) -> str:
+        """The text of the last question. Raises MessageNotFound where there is none."""
+        if self._open.text is not None:
+            return self._open.text
+        if not self._kept:
+            return str(next((m["content"] for m in self._unkept[::-1] if m["role"] == "user"), ""))
+        return text_of(await self._last_question())
+
+    async def move(self, message: str) -> None:
+        """Make a message the head of the conversation, and go there. Raises RequestError."""
+        name = self.name or ""
+        await self.link.asked(lambda palaver: palaver.set_head(name, message))
+        await self.load()
+
+    async def _ask(self, new: Sequence[Message], view: ReplyView, parent: str | None) -> Said:
+        try:
+            said = await self._answer(new, view, parent)
         except PalaverError:
             await self.load()
             raise
+        self._open = Open()
         self._kept = said.conversation is not None
-        if said.stopped and self._kept:
-            await self.load()  # more of it may be stored than came here
-        else:
-            self.messages += [question, {"role": "assistant", "content": said.text}]
+        if said.conversation is not None and self.name is not None:
+            await self._arrive(said.conversation, said.turn, new, parent)
         return said
 
-    async def _answer(self, messages: Sequence[Mapping[str, Any]], view: ReplyView) -> Said:
+    async def _answer(self, new: Sequence[Message], view: ReplyView, parent: str | None) -> Said:
         """The answer of whoever owns the store; if it goes before it says anything, that of the next one."""
         model, here = self.model, self.link.palaver.own
-        options = {"model": model, "conversation": self.name}
         try:
-            return await answer(self.link.palaver, messages, view, **options)
+            return await self._answered(new, view, parent, model)
         except EngineUnavailable:
             if here:
                 raise
@@ -194,7 +212,68 @@ class Talk:
                 raise
             if self.model != model:
                 raise EngineUnavailable(f"{model} is gone. Say it again, and {self.model} answers.") from None
-            return await answer(self.link.palaver, messages, view, **options)
+            return await self._answered(new, view, parent, model)
+
+    async def _answered(
+        self, new: Sequence[Message], view: ReplyView, parent: str | None, model: str
+    ) -> Said:
+        options = {"model": model, "conversation": self.name}
+        try:
+            sent = [*self._given] if parent else [*self._instructions, *self._unkept]
+            return await answer(self.link.palaver, [*sent, *new], view, parent=parent, **options)
+        except RequestError as error:
+            if not (parent and new) or error.param != "parent" or error.code is not None:
+                raise
+        # This palaver records nothing, so nothing can hang below what is stored: it has to be told all.
+        await self._unkeep(parent)
+        return await answer(self.link.palaver, [*self._instructions, *self._unkept, *new], view, **options)
+
+    async def _arrive(self, ref: str, turn: str, new: Sequence[Message], parent: str | None) -> None:
+        """Go on from the reply of this turn."""
+        for item in (await self.link.asked(lambda palaver: palaver.items(ref, limit=1)))["data"]:
+            if item["turn"] == turn:
+                self._at = item["id"]
+                return
+        for item in (await self.link.asked(lambda palaver: palaver.leaves(ref, limit=PAGE)))["data"]:
+            if item["turn"] == turn:
+                self._at = item["id"]
+                if parent is None:
+                    # The server takes what begins a conversation anew for a chore, and leaves the head alone.
+                    await self.link.asked(partial(Palaver.set_head, ref=ref, message=item["id"]))
+                return
+        self._open = Open(new[-1]["content"] if new else None, None if new else parent)  # nothing was said
+
+    async def _unkeep(self, end: str) -> None:
+        """Take what is stored up to a message, to be sent from here on."""
+        name = self.name or ""
+        self._unkept = resent(await self.link.asked(lambda palaver: last_items(palaver, name, 0, end)))
+        self._kept, self._at = False, None
+
+    def _taken_back(self) -> str:
+        """The last question, taken out of what was said. Raises MessageNotFound."""
+        while self._unkept:
+            message = self._unkept.pop()
+            if message["role"] == "user":
+                return str(message["content"])
+        raise MessageNotFound("Nothing was asked here yet.")
+
+    async def _last_question(self) -> Message:
+        question = await self._last(self._at, lambda item: item["role"] == "user") if self._at else None
+        if question is None:
+            raise MessageNotFound("Nothing was asked here yet.")
+        return question
+
+    async def _last(self, end: str | None, fits: Callable[[Message], bool]) -> Message | None:
+        """The last message that fits on the path to `end`, by default the head."""
+        name, after, more = self.name or "", None, True
+        while more:
+            page = await self.link.asked(partial(Palaver.items, ref=name, to=end, after=after, limit=NEAR))
+            for item in page["data"]:
+                if fits(item):
+                    return dict(item)
+            more = page["has_more"]
+            after = page["last_id"]
+        return None
 
 
 async def new_name(link: Link) -> str:

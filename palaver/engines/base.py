@@ -18,13 +18,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is generated.
 
     `model` is the engine's own name of the model. `reasoning` is False where the model shall answer without
-    thinking first, None where that is left to the model. `extra` holds parameters of the request that palaver does
+    thinking first, None where that is left to the model. `prefill` has it go on with the reply that is the window's
+    last message: what is generated is the rest of that; only engines whose capabilities hold ``prefill`` are
+    asked. `extra` holds parameters of the request that palaver does
     not know, for engines whose capabilities hold ``extra``; others never get any.
     """
 
     model: str
     sampling: Sampling = Sampling()
     reasoning: Literal[False] | None = None
+    prefill: bool = False
     extra: dict[str, Any] = {}
 
 
@@ -35,7 +38,8 @@ class Engine(Protocol):
     def capabilities(self) -> frozenset[str]:
         """The parameters it honours, by their names in `Sampling`, and ``parts`` (content that is not text),
         ``tools`` (tool messages and calls in the history), ``extra`` (unknown parameters), ``count`` (it can
-        count a prompt; nobody asks the others how long one is)."""
+        count a prompt; nobody asks the others how long one is), ``prefill`` (it can go on with a
+        reply)."""
 
     @property
     def waiting(self) -> int:

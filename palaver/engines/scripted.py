@@ -77,7 +77,7 @@ class ScriptedEngine:
     Raises ConfigError where the script cannot be read.
     """
 
-    capabilities = SAMPLING | {"parts", "tools", "count"}
+    capabilities = SAMPLING | {"parts", "tools", "count", "prefill"}
     """`max_tokens` and `stop` end a reply. Whatever else is set, there is but one reply to draw."""
     waiting = 0
     """Everybody is served at once."""
@@ -110,7 +110,7 @@ class ScriptedEngine:
             raise EngineRefused("The script says: refused.")
         yield Accepted()
         thought = TOKEN.findall(line.reasoning)
-        said = _until_stop(_reply(line, window, options.sampling), options.sampling.stop)
+        said = _until_stop(_reply(line, window, options), options.sampling.stop)
         limit = self._limit(prompt, options.sampling)
         delay = self._delay if line.delay is None else line.delay
         done = 0
@@ -183,8 +183,14 @@ def text_tokens(text: str) -> int:
     return text.count(" ") + (1 if text and not text.startswith(" ") else 0)
 
 
-def _reply(line: Line, window: Window, sampling: Sampling) -> str:
-    return default_reply(window, sampling) if line.reply is None else line.reply
+def _reply(line: Line, window: Window, options: Options) -> str:
+    """The reply to a window; of one that the window ends in a part of, the rest."""
+    begun = ""
+    if options.prefill:
+        begun = window.messages[-1].text
+        window = msgspec.structs.replace(window, messages=window.messages[:-1])
+    whole = default_reply(window, options.sampling) if line.reply is None else line.reply
+    return whole.removeprefix(begun)
 
 
 def default_reply(window: Window, sampling: Sampling) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import msgspec
@@ -23,13 +24,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palaver.chat import Chat
 from palaver.core.errors import BodyTooLarge, NotFound
+from palaver.deletion import Deletion
 from palaver.server.auth import Guard
+from palaver.server.branches import Branches
 from palaver.server.completions import Completions
 from palaver.server.conversations import Conversations
+from palaver.server.deletion import Deletions
 from palaver.server.errors import error_response, is_foreseen
-from palaver.server.exchange import KEY, ClientGone, Exchange
+from palaver.server.exchange import KEY, ClientGone, Exchange, exchange_of
+from palaver.server.keyring import Keyring
+from palaver.server.keys import ApiKeys
+from palaver.server.metering import Meters
 from palaver.server.models import Models
-from palaver.server.openapi import openapi
+from palaver.server.openapi import UNVERSIONED, VARIABLE, openapi
 from palaver.server.pages import documentation, welcome
 from palaver.server.route import Handler, Operation, json_response
 from palaver.server.settings import ServerSettings
@@ -59,19 +66,47 @@ class Health(msgspec.Struct, frozen=True):
 class _Door:
     def __init__(self, chat: Chat, settings: ServerSettings) -> None:
         self._settings = settings
-        self._guard = Guard(settings)
+        self._keyring = Keyring(chat.store)
+        self._guard = Guard(settings, self._keyring)
+        self._meters = Meters()
         operations = [
             *Completions(chat, settings).operations(),
             *Models(chat.catalog).operations(),
             *Conversations(chat.store).operations(),
+            *Branches(chat.store, settings).operations(),
+            *Deletions(Deletion(chat), chat.store, settings).operations(),
+            *ApiKeys(chat.store, self._keyring, settings).operations(),
             *self._operations(),
         ]
         self._open = frozenset(each.path for each in operations if each.is_open)
         self._document = openapi(operations, settings.version)
+        paths: dict[str, dict[str, Handler]] = {}
+        for each in operations:
+            paths.setdefault(each.path, {})[each.method] = self._allowed(each)
         self._router = Router(
-            [Route(each.path, each.handler, methods=[each.method]) for each in operations],
+            # One route a path, so that a 405 names all of its methods.
+            [Route(path, _by_method(methods), methods=list(methods)) for path, methods in paths.items()],
             redirect_slashes=False,
         )
+
+    def _allowed(self, operation: Operation) -> Handler:
+        """The operation's handler for those whose API key allows it."""
+
+        async def handle(request: Request) -> Response:
+            exchange = exchange_of(request)
+            if not operation.is_open:
+                exchange.check_scope(operation.scope)
+            if operation.is_limited:
+                exchange.meter = self._meters.of(exchange.caller.api_key)
+                if exchange.meter is not None:
+                    exchange.meter.count_request()
+            try:
+                return await operation.handler(request)
+            finally:
+                if operation.scope == "admin":  # keys and owners may have changed, even where it failed
+                    self._keyring.forget()
+
+        return handle
 
     def _operations(self) -> list[Operation]:
         def shown(
@@ -117,12 +152,21 @@ class _Door:
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=self._shown_path(scope),
                 status=exchange.status or CLIENT_GONE,
                 ms=round((time.perf_counter() - began) * 1000, 1),
                 request=exchange.id,
                 turn=exchange.turn,
             )
+
+    def _shown_path(self, scope: Scope) -> str:
+        """The path as the log has it: that of the operation, because names and ids in a path are somebody's."""
+        path = routed_path(scope)
+        for route in self._router.routes:
+            if isinstance(route, Route) and route.path_regex.match(path):
+                shown = VARIABLE.sub(r"{\1}", route.path)
+                return shown if shown in UNVERSIONED else "/v1" + shown
+        return "unknown"
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[KEY]
@@ -137,7 +181,7 @@ class _Door:
             await _preflight(headers)(scope, receive, send)
             return
         if scope["path"] not in self._open:
-            exchange.owner = self._guard.owner(headers)
+            exchange.caller = await self._guard.caller(headers)
         if scope["method"] == "POST":
             self._guard.check_content_type(headers)
         try:
@@ -172,6 +216,13 @@ class _Door:
         return json_response(self._document)
 
 
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return handle
+
+
 def routed_path(scope: Scope) -> str:
     """The path to be routed: still percent-encoded, without empty parts and leading ``v1``."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
@@ -187,7 +238,9 @@ def _with_headers(send: Send, exchange: Exchange) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *exchange.headers()]
+            given = list(message.get("headers", ()))
+            names = {name for name, _ in given}
+            message["headers"] = given + [each for each in exchange.headers() if each[0] not in names]
         await send(message)
 
     return sending
@@ -196,7 +249,7 @@ def _with_headers(send: Send, exchange: Exchange) -> Send:
 def _preflight(headers: Headers) -> Response:
     """What a browser asks before it lets another origin's page send a request that is more than a form's."""
     allowed = {
-        "access-control-allow-methods": "GET, POST, OPTIONS",
+        "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
         "access-control-allow-headers": headers.get(
             "access-control-request-headers", "authorization, content-type"
         ),

@@ -10,10 +10,14 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from palaver.core.errors import Forbidden, NotAuthenticated
+from palaver.server.exchange import Caller
+from palaver.server.keyring import Keyring
+from palaver.server.route import ALL_SCOPES
 from palaver.server.settings import ServerSettings
 
 OWNER = "local"
-"""Whose everything is that comes through this door, whichever of the configured keys it came with."""
+"""Whose everything is that comes without a key, where none is needed, or with one of the configured ones."""
+LOCAL = Caller(owner=OWNER, scopes=ALL_SCOPES)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?", re.IGNORECASE)
@@ -22,7 +26,8 @@ HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?", re.IGNORECA
 class Guard:
     """Checks requests before anything else looks at them."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, keyring: Keyring) -> None:
+        self._keyring = keyring
         keys = (*settings.api_keys, settings.local_key)
         self._keys = [key.encode() for key in keys if key]
         self._needs_key = settings.require_key or bool(settings.api_keys)
@@ -30,20 +35,26 @@ class Guard:
         self._any_address = not ANY_ADDRESS.isdisjoint(self._hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.cors_origins)
 
-    def owner(self, headers: Headers) -> str:
-        """Whose request it is. Raises NotAuthenticated."""
-        if self._needs_key:
-            self._check_key(headers.get("authorization", ""))
-        return OWNER
+    async def caller(self, headers: Headers) -> Caller:
+        """Who asks. Raises NotAuthenticated, and StoreUnavailable where created keys cannot be looked up.
 
-    def _check_key(self, authorization: str) -> None:
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        Configured keys need no store. Without any, a key is needed once one was created: a door that was
+        closed does not open again when the last key is revoked.
+        """
+        given = _bearer(headers.get("authorization", ""))
+        if given is not None and self._is_configured(given):
+            return LOCAL
+        if not self._needs_key and not await self._keyring.is_needed():
+            return LOCAL
+        if given is None:
             raise NotAuthenticated("No API key provided. Send it in the header `Authorization: Bearer KEY`.")
-        given = key.strip().encode("latin-1")  # the bytes as they came
+        key = await self._keyring.find(given)
+        return Caller(owner=key.owner, scopes=frozenset(key.scopes), api_key=key)
+
+    def _is_configured(self, key: str) -> bool:
+        given = key.encode("latin-1")  # the bytes as they came
         # Every key is compared, each in constant time: how long it takes says nothing about any of them.
-        if not sum(hmac.compare_digest(given, known) for known in self._keys):
-            raise NotAuthenticated
+        return bool(sum(hmac.compare_digest(given, known) for known in self._keys))
 
     def check_host(self, headers: Headers) -> None:
         """Raises Forbidden for a name that is not ours: pages of that name reach us by DNS rebinding."""
@@ -79,6 +90,12 @@ class Guard:
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         if has_body and kind != "application/json":
             raise Forbidden("A request's body is JSON: send the header `Content-Type: application/json`.")
+
+
+def _bearer(authorization: str) -> str | None:
+    """The key in an Authorization header, or None."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _bracketed(host: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 
 from palaver.core.errors import BodyTooLarge, InvalidRequest
-from palaver.server.exchange import ClientGone
+from palaver.server.exchange import ClientGone, exchange_of
 
 T = TypeVar("T")
 Choices = Mapping[str, Sequence[str]]
@@ -49,6 +49,7 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise _too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body"):
+            exchange_of(request).sent = size
             return b"".join(chunks)
 
 

@@ -6,25 +6,26 @@ OpenAI's clients send as well. `palaver.server.parameters` has the parameters th
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 from starlette.datastructures import Headers
 
-from palaver.chat import ChatRequest, OnLeave
+from palaver.chat import HEAD, ChatRequest
 from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.message import Message, Role, TextPart
 from palaver.core.turn import Sampling
 from palaver.engines.base import Model
 from palaver.server.body import decode
+from palaver.server.headers import NAME_LENGTH, attempt_of, header_text, on_leave_of
 from palaver.server.parameters import NO_THINKING, check_sampling, unknown_parameters
 from palaver.server.settings import ServerSettings
+from palaver.stores.base import Concurrency
 
 DOOR = "chat.completions"
-NAME_LENGTH = 512
 
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -41,6 +42,7 @@ CHOICES = {
     "messages[].content[].type": PARTS,
     "messages[].tool_calls[].type": ("function",),
     "context_length_exceeded_behavior": ("error", "truncate"),
+    "concurrency": get_args(Concurrency),
 }
 
 
@@ -54,7 +56,9 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1, description="The name of a model, or an alias.")]
     messages: Annotated[
         list[Message],
-        Meta(description="The history, from its first message to the one to answer."),
+        Meta(
+            description="The history, from its first message to the one to answer; with `parent`, what is new."
+        ),
     ]
     stream: Annotated[
         bool | None,
@@ -121,6 +125,28 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
             "found by content."
         ),
     ] = None
+    parent: Annotated[
+        Reference | None,
+        Meta(
+            description="Where `messages` hang: below the message of this id (`msg_…`), or with `head` below "
+            "the head of the `conversation`; the model sees all that comes before. Without any `messages`, the "
+            "message itself is answered again or, a reply that was cut off, continued."
+        ),
+    ] = None
+    concurrency: Annotated[
+        Concurrency | None,
+        Meta(
+            description="What a turn for the `head` does while another answers there: `queue` waits for it, "
+            "`branch` hangs beside it, `reject` is a 409. By default the server's own setting."
+        ),
+    ] = None
+    temporary: Annotated[
+        bool | None,
+        Meta(
+            description="Have a conversation that this begins deleted some time after its last turn; lists "
+            "leave it out."
+        ),
+    ] = None
     user: Annotated[
         Name | None,
         Meta(
@@ -139,10 +165,14 @@ _typed = msgspec.json.Decoder(CompletionRequest)
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A decoded body, with the parameters palaver does not know. `thinking` is False where it asks for none."""
+    """A decoded body, with the parameters palaver does not know. `thinking` is False where it asks for none.
+
+    `digest` is a hash of the bytes that came.
+    """
 
     body: CompletionRequest
     unknown: dict[str, object]
+    digest: bytes
     thinking: Literal[False] | None = None
 
 
@@ -150,14 +180,16 @@ def read_request(body: bytes, settings: ServerSettings) -> Asked:
     """Decode and check a body, as far as that can be done without its model. Raises InvalidRequest."""
     fields = decode(body, _fields)
     request = decode(body, _typed, CHOICES)
-    _check_messages(request.messages, settings.max_messages)
+    _check_messages(request, settings.max_messages)
     unknown = unknown_parameters(fields, KNOWN, settings.max_depth)
     switched_off = "reasoning" in fields and msgspec.json.decode(fields["reasoning"]) == NO_THINKING
-    return Asked(request, unknown, False if switched_off else None)
+    digest = blake2b(body, digest_size=32).digest()
+    return Asked(request, unknown, digest, False if switched_off else None)
 
 
-def _check_messages(messages: Sequence[Message], most: int) -> None:
-    if not messages:
+def _check_messages(request: CompletionRequest, most: int) -> None:
+    messages = request.messages
+    if not messages and request.parent in (None, HEAD):
         raise InvalidRequest("Input required: `messages` is empty.", param="messages")
     if len(messages) > most:
         raise InvalidRequest(
@@ -174,20 +206,27 @@ def chat_request(asked: Asked, headers: Headers, owner: str, model: Model) -> Ch
     """The request for `chat`. Raises UnsupportedParameter for what the model's engine cannot do."""
     body, capabilities = asked.body, model.engine.capabilities
     _check_content(body.messages, capabilities, model.name)
+    end_user, conversation = end_user_of(headers, body), _conversation(body, headers)
+    if body.parent == HEAD and conversation is None:
+        raise InvalidRequest("Whose head? `parent` of head needs a `conversation`.", param="conversation")
     return ChatRequest(
         owner=owner,
         model=body.model,
         messages=body.messages,
         door=DOOR,
-        end_user=end_user_of(headers, body),
-        conversation=_conversation(body, headers),
+        end_user=end_user,
+        conversation=conversation,
+        parent=body.parent,
+        concurrency=body.concurrency,
+        temporary=bool(body.temporary),
+        attempt=attempt_of(headers, DOOR, asked.digest, end_user, conversation),
         sampling=check_sampling(_sampling(body), capabilities, model.name),
         store=body.store,
         metadata=body.metadata,
         source=headers.get("user-agent", "")[:NAME_LENGTH] or None,
         reasoning=asked.thinking,
         truncate_reply=body.context_length_exceeded_behavior == "truncate",
-        on_leave=_on_leave(headers),
+        on_leave=on_leave_of(headers),
         extra=asked.unknown if "extra" in capabilities else {},
     )
 
@@ -253,27 +292,3 @@ def _conversation(body: CompletionRequest, headers: Headers) -> str | None:
     if named is None or named == "none":  # what a reply says that was not stored; clients send it back
         named = header_text(headers, "x-openwebui-chat-id")
     return named
-
-
-def _on_leave(headers: Headers) -> OnLeave:
-    match headers.get("palaver-on-leave", "grace"):
-        case "finish":
-            return "finish"
-        case "grace":
-            return "grace"
-    raise InvalidRequest(
-        "The header `palaver-on-leave` must be one of finish, grace.", param="palaver-on-leave"
-    )
-
-
-def header_text(headers: Headers, name: str) -> str | None:
-    """A header's text: UTF-8 if it is that, else Latin-1; None where it is missing or empty.
-
-    Raises InvalidRequest for one that is too long.
-    """
-    value = headers.get(name, "").strip()
-    with contextlib.suppress(UnicodeDecodeError):  # then it is Latin-1, as HTTP has it
-        value = value.encode("latin-1").decode()
-    if len(value) > NAME_LENGTH:
-        raise InvalidRequest(f"The header `{name}` is longer than {NAME_LENGTH} characters.", param=name)
-    return value or None

@@ -27,6 +27,10 @@ HEADERS = {
     "X-OpenWebUI-Chat-Id": "As `palaver-conversation`, which goes first.",
     "palaver-user": "Who is speaking; see `user` in the body.",
     "X-OpenWebUI-User-Id": "Who is speaking; see `user` in the body.",
+    "Idempotency-Key": "Requests with the same key are answered once, within 24 hours; one with another body is "
+    "a 400.",
+    "x-stainless-retry-count": "How often the client has sent these very bytes before. A repetition joins the "
+    "turn that answers them, or gets its reply; what failed is tried again.",
     "palaver-on-leave": "What becomes of the reply when its reader leaves: `grace` (default) lets it go on, "
     "but after a while only as long as no other turn waits for its place; `finish` lets it go on to its end.",
 }
@@ -51,6 +55,8 @@ class Completions:
                 method="POST",
                 path="/chat/completions",
                 handler=self.create,
+                scope="chat",
+                is_limited=True,
                 summary="Answer a history",
                 description=_description(),
                 headers=HEADERS,
@@ -62,6 +68,7 @@ class Completions:
                 method="GET",
                 path="/chat/completions/{id}",
                 handler=self.retrieve,
+                scope="chat",
                 summary="A stored reply",
                 description="The `id` is any form of a turn's id (`chatcmpl-…`, `turn_…`). While the turn is "
                 "running: 409 with `Retry-After`.",
@@ -71,6 +78,7 @@ class Completions:
                 method="POST",
                 path="/chat/completions/{id}/cancel",
                 handler=self.cancel,
+                scope="chat",
                 summary="Stop a running reply",
                 description="Its text so far is kept. Answers when that is stored. A turn that has ended "
                 "stays as it is.",

@@ -8,6 +8,7 @@ The body is Together's (https://docs.together.ai/docs/error-codes), which is Ope
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -56,16 +57,18 @@ TABLE: dict[type[Exception], Meaning] = {
     e.Forbidden: Meaning(403, INVALID),
     e.NotFound: Meaning(404, INVALID),
     e.TurnRunning: Meaning(409, INVALID, retry_after=1),
+    e.ConversationBusy: Meaning(409, INVALID, retry_after=1),
     e.BodyTooLarge: Meaning(413, INVALID),
     e.TooManyRequests: Meaning(429, RATE_LIMIT, retry_after=1),
     e.RequestError: Meaning(400, INVALID),
-    e.EngineError: Meaning(500, SERVER, "engine_error"),
+    e.EngineError: Meaning(502, SERVER, "engine_error"),
     e.EngineUnavailable: Meaning(503, SERVER, "engine_unavailable", retry_after=2),
     e.EngineTimeout: Meaning(504, SERVER, "engine_timeout"),
-    e.EngineBroke: Meaning(500, SERVER, "engine_broke"),
+    e.EngineBroke: Meaning(502, SERVER, "engine_broke"),
     e.StoreError: Meaning(500, SERVER, "store_error"),
     e.StoreFull: Meaning(507, SERVER, "store_full"),
     e.StoreUnavailable: Meaning(503, SERVER, "store_unavailable", retry_after=1),
+    e.StoreRefused: Meaning(500, SERVER, "store_refused"),
     e.StoreCorrupt: Meaning(500, SERVER, "store_corrupt"),
     e.StoreOwned: Meaning(503, SERVER, "store_owned", retry_after=2),
     e.LeaseLost: Meaning(503, SERVER, "lease_lost", retry_after=1),
@@ -114,6 +117,8 @@ def detail_of(error: Exception) -> ErrorDetail:
 def error_response(error: Exception, request_id: str) -> Response:
     """The reply that tells of an error."""
     meaning = meaning_of(error)
+    if isinstance(error, e.RateLimited):
+        meaning = meaning._replace(retry_after=math.ceil(error.retry_after))
     headers = dict(getattr(error, "headers", None) or {})  # the router's: Allow
     if meaning.retry_after is not None:
         headers["retry-after"] = str(meaning.retry_after)

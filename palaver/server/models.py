@@ -45,6 +45,7 @@ class Models:
                 method="GET",
                 path="/models",
                 handler=self.list,
+                scope="chat",
                 summary="All models",
                 description="OpenAI's list. Together's SDKs, known by `Together/` in the User-Agent, get the "
                 "bare array that they expect.",
@@ -54,6 +55,7 @@ class Models:
                 method="GET",
                 path="/models/{id:path}",
                 handler=self.retrieve,
+                scope="chat",
                 summary="One model, by its name or an alias",
                 reply=ModelBody,
             ),

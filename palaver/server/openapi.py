@@ -57,8 +57,8 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": "_".join(re.findall(r"\w+", f"{operation.method.lower()} {operation.path}")),
         "summary": operation.summary,
-        "description": operation.description,
-        "security": [{}] if operation.is_open else [{}, {"key": []}],
+        "description": _description(operation),
+        "security": [{}] if operation.is_open else [{}, {"key": [operation.scope]}],
         "parameters": [
             *_path_parameters(operation),
             *_query_parameters(operation, schemas),
@@ -70,6 +70,12 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         content = {"application/json": {"schema": _ref(operation.body)}}
         described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _description(operation: Operation) -> str:
+    if operation.is_open:
+        return operation.description
+    return f"{operation.description}\n\nAn API key needs the scope `{operation.scope}`.".strip()
 
 
 def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import unquote
 
 import msgspec
@@ -11,16 +11,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 Handler = Callable[[Request], Awaitable[Response]]
+KeyScope = Literal["chat", "read", "write", "admin"]
+"""What an API key may do: ``chat`` asks, looks up and cancels turns; ``read`` reads conversations; ``write``
+changes and deletes them; ``admin`` manages keys, owners and how long things are kept, whoever's they are."""
+ALL_SCOPES: frozenset[KeyScope] = frozenset(get_args(KeyScope))
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A method on a path. The path is written without the leading ``/v1``, of which any number is accepted.
 
     `query` and `body` are the types that are decoded, `reply` that of the answer; None where there is none,
-    or it is no JSON. `headers` are request headers with what they mean. An `is_open` one needs no API key.
+    or it is no JSON. `headers` are request headers with what they mean. An `is_open` one needs no API key;
+    the others need one with this `scope`. A `is_limited` one counts against the limits of its key.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     handler: Handler
     summary: str
@@ -32,6 +37,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "application/json"
     streams: bool = False
     is_open: bool = False
+    scope: KeyScope = "read"
+    is_limited: bool = False
 
 
 def path_value(request: Request, name: str) -> str:

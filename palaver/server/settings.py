@@ -10,9 +10,9 @@ import msgspec
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one door.
 
-    `api_keys` are the keys a client may send; all of them stand for the same owner. With none of them, and
-    without `require_key`, no key is asked for. `local_key` is a secret of this machine's own user, always
-    accepted unless it is empty.
+    `api_keys` are the keys a client may send besides those in the store; all of them stand for the same owner.
+    With none of them, without `require_key`, and as long as the store never had one, no key is asked for.
+    `local_key` is a secret of this machine's own user, always accepted unless it is empty.
 
     `allowed_hosts` are names, with or without a port, that a Host header may have besides loopback's.
     ``0.0.0.0`` or ``::`` allows every address that is no name: those cannot be rebound by a foreign DNS.

@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import uvicorn
 
 from palaver import __version__, idle
 from palaver.chat import Chat, ChatSettings
-from palaver.config import Config
+from palaver.config import Config, SettingError
 from palaver.core.errors import ConfigError, StoreError
 from palaver.core.turn import Sampling
 from palaver.engines.base import Engine
@@ -40,11 +41,17 @@ STOP_PATIENCE = 5
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A palaver that answers: where, with which key for this machine's user, and with what."""
+    """A palaver that answers: where, with which key for this machine's user, and with what.
+
+    `created_keys` is how many API keys of the store are accepted at its start; None where there never was one.
+    `serving` is done when it answers no more; before the end of the block that is an error.
+    """
 
     owner: Owner
     chat: Chat
     config: Config
+    created_keys: int | None
+    serving: asyncio.Task[None]
 
 
 class _Server(uvicorn.Server):
@@ -76,7 +83,8 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
     """A palaver from these settings, listening until the end of the block.
 
     `private` listens on a free port of loopback, for this machine's user only. When the block ends, running
-    turns end as incomplete, with their text stored. Raises ConfigError (a taken port too), StoreError.
+    turns end as incomplete, with their text stored. Raises ConfigError (a taken port too), SettingError (a host
+    that needs a key), StoreError.
     """
     _log_through_logging()
     async with contextlib.AsyncExitStack() as stack:
@@ -84,6 +92,9 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
         stack.push_async_callback(catalog.close)
         store = SqlStore(await SqliteDatabase.open(config.store_path))
         stack.push_async_callback(store.close)
+        created_keys = await _created_keys(store)
+        if not private:
+            _check_reach(config, created_keys)
         # Only now, so that of two reasons why this cannot start the one is told that names the other palaver.
         listener = stack.enter_context(
             _listener("127.0.0.1" if private else config.host, 0 if private else config.port)
@@ -92,12 +103,34 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
         await idle.recover(chat)
         key = "palaver-local-" + secrets.token_urlsafe(24)
         server = _Server(_uvicorn_config(config, chat, key, private))
+        address = _address(listener)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         stack.push_async_callback(_stop, server, serving, chat)
         await _started(server, serving)
-        address = _address(listener)
         await store.announce(address, key, default_model)
-        yield Running(Owner(address, key, os.getpid(), default_model), chat, config)
+        await stack.enter_async_context(idle.keeping(chat, config.retain))
+        yield Running(Owner(address, key, os.getpid(), default_model), chat, config, created_keys, serving)
+
+
+async def _created_keys(store: SqlStore) -> int | None:
+    """How many created API keys are accepted; None where there never was one. Raises StoreError."""
+    if not await store.had_api_key():
+        return None
+    now = time.time() * 1000
+    return sum(
+        key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+        for key in await store.api_keys()
+    )
+
+
+def _check_reach(config: Config, created_keys: int | None) -> None:
+    """Raises SettingError where other machines could reach a door without a key."""
+    if not config.on_loopback and not config.api_key and not config.no_auth and created_keys is None:
+        raise SettingError(
+            "host",
+            f"{config.host} can be reached from other machines: make an API key with `palaver keys add NAME`, "
+            "set --api-key (or PALAVER_API_KEY), or --no-auth if that is meant",
+        )
 
 
 def _log_through_logging() -> None:
@@ -186,7 +219,7 @@ async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], chat: Chat)
         await chat.store.withdraw()
     await chat.close()
     server.should_exit = True
-    await serving
+    await asyncio.wait((serving,))  # how it ended is told by whoever waits for that
 
 
 def _chat_settings(config: Config) -> ChatSettings:
@@ -196,6 +229,10 @@ def _chat_settings(config: Config) -> ChatSettings:
         readerless_turns=config.readerless_turns,
         readerless_max_tokens=config.readerless_max_tokens,
         max_open_turns=config.max_open_turns,
+        concurrency=config.concurrency,
+        max_waiting=config.max_waiting,
+        max_wait=config.max_wait,
+        keep_temporary=config.temporary_hours * 3600,
     )
 
 

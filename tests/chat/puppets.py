@@ -129,7 +129,7 @@ class WatchedStore(SqlStore):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.done: list[str] = []
-        self.failures: dict[str, list[Exception]] = {"admit": [], "log": [], "finish": []}
+        self.failures: dict[str, list[Exception]] = {"admit": [], "begin": [], "log": [], "finish": []}
         self.logged: dict[str, list[Delta]] = {}
         self._gates: dict[str, asyncio.Event] = {}
         self._reached: dict[str, asyncio.Event] = {}
@@ -156,6 +156,12 @@ class WatchedStore(SqlStore):
         admitted = await super().admit(admission)
         self.done.append("admit")
         return admitted
+
+    async def begin(self, turn: str, lease: str) -> Admitted | None:
+        await self._pass("begin")
+        begun = await super().begin(turn, lease)
+        self.done.append("begin")
+        return begun
 
     async def log(self, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:
         await self._pass("log")

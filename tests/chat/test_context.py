@@ -10,7 +10,7 @@ from palaver.core.errors import ContextLengthExceeded
 from palaver.core.turn import Sampling, TurnState
 from palaver.engines.base import Model
 from palaver.live import LiveReply
-from palaver.running import TEMPLATE_TOKENS
+from palaver.running.fitting import TEMPLATE_TOKENS
 from tests.chat.asking import request, texts
 from tests.chat.puppets import OneModel, PuppetEngine, WatchedStore
 

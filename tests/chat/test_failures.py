@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from palaver import running
 from palaver.chat import Chat
 from palaver.core.errors import (
     EngineBroke,
@@ -22,13 +21,14 @@ from palaver.core.errors import (
 from palaver.core.turn import EngineEvent, TurnState
 from palaver.core.window import Window
 from palaver.engines.base import Options
+from palaver.running import keeping
 from tests.chat.asking import assistant, heard, request, texts
 from tests.chat.puppets import PuppetEngine, WatchedStore, out_of_order
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "FINISH_RETRIES", (0.001, 0.002))
+    monkeypatch.setattr(keeping, "FINISH_RETRIES", (0.001, 0.002))
 
 
 class TestEngines:
@@ -189,7 +189,7 @@ class TestStores:
     async def test_a_store_that_stays_broken_holds_up_no_shutdown(
         self, chat: Chat, store: WatchedStore, engine: PuppetEngine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(running, "FINISH_RETRIES", (3600.0,))
+        monkeypatch.setattr(keeping, "FINISH_RETRIES", (3600.0,))
         store.failures["finish"] = out_of_order(100)
         ended, cut = await chat.say(request("hi")), await chat.say(request("ho"))
         (await engine.play()).finish()

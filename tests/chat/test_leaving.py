@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from palaver import chat as chat_module
-from palaver.chat import Chat, ChatSettings
+from palaver.chat import Chat, ChatSettings, leaving
 from palaver.core.turn import Sampling, TurnState
 from palaver.live import LiveReply
 from tests.chat.asking import heard, request, texts
@@ -21,7 +20,7 @@ def settings() -> ChatSettings:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_module, "LOOK_AGAIN", 0.005)
+    monkeypatch.setattr(leaving, "LOOK_AGAIN", 0.005)
 
 
 async def leave(live: LiveReply) -> None:

@@ -128,6 +128,18 @@ class EngineContract:
         assert usage is not None
         assert counted in (None, usage.prompt_tokens)
 
+    async def test_a_cut_reply_goes_on(self, engine: Engine, options: Options) -> None:
+        if "prefill" not in engine.capabilities:
+            return  # then it is never asked to
+        whole = text_of(await collect(engine, window(self.QUESTION), options))
+        start = whole[: whole.index(" ", len(whole) // 3)]
+        more = await collect(
+            engine, window(self.QUESTION, start), msgspec.structs.replace(options, prefill=True)
+        )
+        assert start + text_of(more) == whole
+        as_history = await collect(engine, window(self.QUESTION, start), options)
+        assert start + text_of(as_history) != whole
+
     async def test_a_longer_prompt_counts_more(self, engine: Engine, options: Options) -> None:
         counts = [await engine.count(window("word " * n), options.model) for n in (2, 20)]
         assert counts == [None, None] or (counts[0] or 0) < (counts[1] or 0)
@@ -152,7 +164,7 @@ class EngineContract:
 
     async def test_it_says_what_it_honours(self, engine: Engine, options: Options) -> None:
         assert {"max_tokens", "stop"} <= engine.capabilities
-        assert engine.capabilities <= SAMPLING | {"parts", "tools", "extra", "count"}
+        assert engine.capabilities <= SAMPLING | {"parts", "tools", "extra", "count", "prefill"}
 
     async def test_it_may_be_closed_twice(self, engine: Engine, options: Options) -> None:
         await collect(engine, window(self.QUESTION), with_sampling(options, max_tokens=1))

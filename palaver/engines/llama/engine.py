@@ -22,7 +22,7 @@ from palaver.engines.llama import asking
 from palaver.engines.llama.asking import Completion
 from palaver.engines.llama.gguf import inspect
 from palaver.engines.llama.places import Place, Places
-from palaver.engines.llama.prompt import FIELDS, chat_messages, escaper, sampling_fields
+from palaver.engines.llama.prompt import FIELDS, PREFILL, chat_messages, escaper, sampling_fields
 from palaver.engines.llama.settings import LlamaSettings
 from palaver.engines.llama.supervisor import Supervisor
 
@@ -45,7 +45,7 @@ class LlamaEngine:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset(FIELDS) | {"count"}
+        return frozenset(FIELDS) | {"count", "prefill"}
 
     @property
     def waiting(self) -> int:
@@ -79,6 +79,8 @@ class LlamaEngine:
         fields["messages"] = chat_messages(window.messages, self._escape)
         if options.reasoning is False:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
+        if options.prefill:
+            fields |= PREFILL
         place = await self._places.take(window)
         request: Completion | None = None  # while the worker may be at work on it
         try:

@@ -32,6 +32,8 @@ FIELDS = {
     "max_tokens": "max_tokens",
 }
 """Our names of the parameters, and the worker's."""
+PREFILL = {"continue_final_message": True, "add_generation_prompt": False}
+"""Has the worker go on with the last message. Left to itself it takes that for a whole one, as clients mean it."""
 INT32_MAX = 2**31 - 1
 RANDOM_SEED = 2**32 - 1
 """The worker takes this seed for "any"."""

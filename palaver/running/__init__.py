@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, assert_never
 
 import msgspec
 import structlog
 
+from palaver.core import ids
 from palaver.core.errors import (
-    ContextLengthExceeded,
     EngineError,
     LeaseLost,
     PalaverError,
     RequestError,
     StoreError,
+    UnsupportedParameter,
 )
+from palaver.core.message import Message
 from palaver.core.turn import (
     Accepted,
     ContentDelta,
@@ -32,19 +33,22 @@ from palaver.core.turn import (
 from palaver.core.window import Window
 from palaver.engines.base import Model, Options
 from palaver.live import LiveReply, Outcome
+from palaver.running.beginning import Beginning, Begun
+from palaver.running.fitting import fit
+from palaver.running.keeping import keep_end
 from palaver.stores.base import Ending, Store
+
+__all__ = ["Beginning", "Begun", "RunningTurn"]
 
 log = structlog.get_logger(__name__)
 
-TEMPLATE_TOKENS = 512
-"""What a template may add to a prompt, in tokens; for the estimate that spares a count. An engine that gets too
-long a prompt all the same refuses it with its own count."""
-FINISH_RETRIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds between attempts to store the end of a turn; the last of them again and again."""
-
 
 class RunningTurn:
-    """Runs one turn. `store` is None for a turn that is not stored."""
+    """Runs one turn. `store` is None for a turn that is not stored.
+
+    With `begin` the turn waits for its time first, and its window has no messages until then. The reply to
+    a turn that `continues` another begins with that one's text.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,8 @@ class RunningTurn:
         clock: Callable[[], float],
         log_interval: float,
         on_left: Callable[[RunningTurn], None],
+        continues: Message | None = None,
+        begin: Callable[[], Awaitable[Beginning]] | None = None,
     ) -> None:
         self.window = window
         self.model = model
@@ -72,7 +78,7 @@ class RunningTurn:
             turn=window.turn,
             conversation=window.conversation,
             model=model.name,
-            created=int(clock()),
+            created=ids.seconds_of(window.turn),
             on_left=lambda: on_left(self),
         )
         self.task: asyncio.Task[None]
@@ -80,6 +86,8 @@ class RunningTurn:
         self._lower_max_tokens = lower_max_tokens
         self._reasoning = reasoning
         self._extra = extra
+        self._continues = continues
+        self._begin = begin
         self._lease = lease
         self._clock = clock
         self._log_interval = log_interval
@@ -91,7 +99,7 @@ class RunningTurn:
         self._timer: asyncio.TimerHandle | None = None
         self._last_try = asyncio.Event()
         self.left = False
-        """Whether a reader has left it, or its caller before there was one."""
+        """Whether its last reader has left it, and is expected back no more."""
 
     def start(self, on_end: Callable[[], object]) -> None:
         """Begin; `on_end` is called when the turn has ended and been stored."""
@@ -129,7 +137,7 @@ class RunningTurn:
                 log.error("the text of a reply was not logged", turn=self.window.turn, exc_info=died)
         try:
             if self.store is not None:
-                await self._finish(self.store, outcome)
+                await keep_end(self.store, self._ending(outcome), self.live, outcome, self._last_try)
             self.live.end(outcome)
         finally:
             # Only now: readers may leave until the very end, and each who does sets it anew.
@@ -149,7 +157,7 @@ class RunningTurn:
             if self._stopped is None and not (this and this.cancelling()):
                 return self._failed(EngineError("The model gave up on the reply."))
             return self._cut(*(self._stopped or (TurnState.INCOMPLETE, "palaver was shut down.")))
-        except (EngineError, RequestError) as error:
+        except (EngineError, RequestError, StoreError) as error:
             return self._failed(error) if self._stopped is None else self._cut(*self._stopped)
         except Exception as error:
             # Whatever an engine did wrong, the turn must end and be stored with its text.
@@ -165,14 +173,28 @@ class RunningTurn:
         return Outcome(state=state, error=error)
 
     async def _drive(self) -> Finish:
-        sampling = await self._fit()
+        if self._begin is not None:
+            beginning = await self._begin()
+            self.window = msgspec.structs.replace(self.window, messages=beginning.messages)
+            self._continues = beginning.continues
+        if self._continues is not None and "prefill" not in self.model.engine.capabilities:
+            raise UnsupportedParameter(
+                f"The model {self.model.name} cannot go on with a reply that was cut off; have it answer again.",
+                param="parent",
+            )
+        sampling = await fit(self.window, self.model, self._sampling, lower_max_tokens=self._lower_max_tokens)
         options = Options(
-            model=self.model.served_as, sampling=sampling, reasoning=self._reasoning, extra=self._extra
+            model=self.model.served_as,
+            sampling=sampling,
+            reasoning=self._reasoning,
+            prefill=self._continues is not None,
+            extra=self._extra,
         )
         async with contextlib.aclosing(self.model.engine.generate(self.window, options)) as events:
             async for event in events:
                 match event:
                     case Accepted():
+                        self._tell_beginning()
                         self.live.accept()
                     case Finish():
                         return event
@@ -188,6 +210,14 @@ class RunningTurn:
                         assert_never(event)
         raise EngineError("The model ended without saying so.")
 
+    def _tell_beginning(self) -> None:
+        """A reply that goes on with another is told whole, so that what readers hear is what is stored."""
+        if self._continues is not None:
+            if self._continues.reasoning:
+                self.live.publish(ReasoningDelta(self._continues.reasoning))
+            if self._continues.text:
+                self.live.publish(ContentDelta(self._continues.text))
+
     def _check_alone(self) -> None:
         if (
             self._alone_limit is not None
@@ -195,31 +225,6 @@ class RunningTurn:
             and len(self.live.events) >= self._alone_limit
         ):
             self.stop(TurnState.INCOMPLETE, f"Nobody read it, so it ended at {self._alone_limit} tokens.")
-
-    async def _fit(self) -> Sampling:
-        """The sampling that fits the context. Raises ContextLengthExceeded with both numbers."""
-        engine, model, sampling = self.model.engine, self.model.served_as, self._sampling
-        if "count" not in engine.capabilities:
-            return sampling  # it refuses what is too long in its own time and words
-        size = self.model.context_size or await engine.context_size(model)
-        wanted = sampling.max_tokens or 0
-        if size is None or self._at_most() + wanted <= size:
-            return sampling
-        count = await engine.count(self.window, model)
-        if count is None or (count + wanted <= size and count < size):
-            return sampling
-        if count >= size:
-            raise ContextLengthExceeded(prompt_tokens=count, context_size=size)
-        if not self._lower_max_tokens:
-            raise ContextLengthExceeded(
-                prompt_tokens=count, context_size=size, max_tokens=wanted, param="max_tokens"
-            )
-        return msgspec.structs.replace(sampling, max_tokens=size - count)
-
-    def _at_most(self) -> int:
-        """More tokens than the prompt can have: no tokenizer makes more than one of a byte, and a message's
-        braces and field names here outweigh what templates put around it."""
-        return TEMPLATE_TOKENS + len(msgspec.json.encode(self.window.messages))
 
     async def _log(self) -> None:
         """Keep what has come, in batches, so that it outlives this process."""
@@ -241,30 +246,6 @@ class RunningTurn:
                 continue
             self._logged += len(deltas)
             batch += 1
-
-    async def _finish(self, store: Store, outcome: Outcome) -> None:
-        """Store the end. Where the store fails, readers hear that at once, and it is tried until it works."""
-        ending = self._ending(outcome)
-        for wait in itertools.chain(FINISH_RETRIES, itertools.repeat(FINISH_RETRIES[-1])):
-            try:
-                await store.finish(ending)
-                return
-            except LeaseLost as error:
-                self.live.end(Outcome(state=TurnState.INCOMPLETE, error=error))
-                return
-            except StoreError as error:
-                log.error("the end of a turn could not be stored", turn=self.window.turn, error=error.message)
-                self.live.end(Outcome(state=outcome.state, error=error))
-            except Exception:
-                # Whatever a store did wrong, readers must hear an end; recovery closes the turn at the next start.
-                log.exception("a store failed in an unforeseen way", turn=self.window.turn)
-                self.live.end(Outcome(state=outcome.state, error=StoreError()))
-                return
-            if self._last_try.is_set():
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._last_try.wait()
 
     def _ending(self, outcome: Outcome) -> Ending:
         error = outcome.error

@@ -1,0 +1,280 @@
+"""The one path every turn takes: admit, begin, fit, generate, finish, tell.
+
+`Chat.say` returns as soon as the turn is durable; a task of its own carries it to its end, whoever reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Collection
+from typing import Unpack
+
+import msgspec
+
+from palaver.chat.leaving import Leaving
+from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Record
+from palaver.chat.resends import Resends
+from palaver.chat.waiting import LOOK_AGAIN, Queues, beginning
+from palaver.core import ids
+from palaver.core.errors import EngineUnavailable, InvalidRequest, TooManyRequests
+from palaver.core.tree import History, read_history
+from palaver.core.turn import TurnState
+from palaver.core.window import Window
+from palaver.engines.base import Catalog, Model
+from palaver.live import LiveReply, replayed
+from palaver.running import Begun, RunningTurn
+from palaver.stores.base import Admission, Admitted, Ending, Store
+
+__all__ = ["HEAD", "Chat", "ChatRequest", "ChatSettings", "OnLeave", "Record"]
+
+
+class Chat:
+    """Everything that happens to turns in this process, over one store and one catalog."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        settings: ChatSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.settings = settings or ChatSettings()
+        self.lease = "lease_" + secrets.token_hex(8)
+        self._clock = clock
+        self._running: dict[str, RunningTurn] = {}
+        self._admitting: set[asyncio.Task[LiveReply]] = set()
+        self._leaving = Leaving(self._running, self.settings)
+        self._unstored = Resends()
+        self._queues = Queues(store, self.lease, self.settings.max_wait)
+        self._closed = False
+
+    async def say(self, request: ChatRequest) -> LiveReply:
+        """Admit the turn and set it going; returns once the question is durable.
+
+        A request that repeats another gets that one's reply. A caller that is cancelled meanwhile stops nothing:
+        the turn is admitted and answered all the same. Raises ModelNotFound, ConversationNotFound,
+        MessageNotFound, ConversationBusy, InvalidRequest, TooManyRequests, EngineUnavailable and StoreError;
+        errors of the reply itself are the live reply's.
+        """
+        self._check_open()
+        stored = self._is_stored(request)
+        model = await self.catalog.find(request.model)
+        self._check_open()  # again: others came, or we were closed, while the model was looked up
+        admitting = asyncio.create_task(self._admit(request, model, stored))
+        self._admitting.add(admitting)
+        admitting.add_done_callback(self._admitting.discard)
+        try:
+            return await asyncio.shield(admitting)
+        except asyncio.CancelledError:
+            admitting.add_done_callback(self._nobody_came)
+            raise
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineUnavailable("palaver is shutting down.")
+        if len(self._running) + len(self._admitting) >= self.settings.max_open_turns:
+            raise TooManyRequests(
+                f"This server answers at most {self.settings.max_open_turns} turns at a time."
+            )
+
+    def _is_stored(self, request: ChatRequest) -> bool:
+        record = self.settings.record
+        if request.store is True and record == "none":
+            raise InvalidRequest("This server records nothing, so `store` cannot be true.", param="store")
+        if request.store is False or record == "none":
+            if request.parent is not None:
+                raise InvalidRequest("With `parent` a turn is stored: below what is stored.", param="parent")
+            return False
+        named = request.conversation is not None or request.parent is not None
+        return record == "all" or request.store is True or named
+
+    async def _admit(self, request: ChatRequest, model: Model, stored: bool) -> LiveReply:
+        if not stored:
+            return self._admit_unstored(request, model)
+        history = read_history(request.messages, await self.store.root_key(request.owner, request.end_user))
+        admission = self._admission(request, model, history)
+        while (admitted := await self.store.admit(admission)).joined:
+            if (live := await self._join(request.owner, admitted)) is not None:
+                return live
+            admission = msgspec.structs.replace(admission, replaces=admitted.turn)
+        return self._start(request, model, history, admitted)
+
+    def _admit_unstored(self, request: ChatRequest, model: Model) -> LiveReply:
+        attempt = request.attempt
+        if attempt and (joined := self._unstored.join(request.owner, attempt)):
+            return joined.live
+        window = Window(
+            owner=request.owner,
+            conversation=None,
+            turn=self._new_turn(),
+            messages=tuple(request.messages),
+        )
+        turn = self._running_turn(request, model, window)
+        if attempt is None:
+            self._go(turn, lambda: None)
+        else:
+            self._unstored.add(request.owner, attempt, turn)
+            self._go(turn, lambda: self._unstored.remove(request.owner, attempt, turn))
+        return turn.live
+
+    def _admission(self, request: ChatRequest, model: Model, history: History) -> Admission:
+        at_head = request.parent == HEAD
+        return Admission(
+            owner=request.owner,
+            end_user=request.end_user,
+            turn=self._new_turn(),
+            lease=self.lease,
+            door=request.door,
+            requested_model=request.model,
+            model=model.name,
+            history=history,
+            sampling=request.sampling.over(model.defaults),
+            conversation=request.conversation,
+            parent=None if at_head else request.parent,
+            at_head=at_head,
+            concurrency=request.concurrency or self.settings.concurrency,
+            max_waiting=self.settings.max_waiting,
+            temporary=int(self.settings.keep_temporary) if request.temporary else None,
+            attempt=request.attempt,
+            metadata=request.metadata,
+            source=request.source,
+        )
+
+    def _new_turn(self) -> str:
+        return ids.TURN + ids.id_body(int(self._clock() * 1000), secrets.token_bytes(ids.RANDOM_BYTES))
+
+    def _start(self, request: ChatRequest, model: Model, history: History, admitted: Admitted) -> LiveReply:
+        """Set an admitted turn going, or let it wait for its time."""
+        window = Window(
+            owner=request.owner, conversation=admitted.conversation, turn=admitted.turn, messages=()
+        )
+        if admitted.state is TurnState.QUEUED:
+            turn = self._running_turn(request, model, window, begin=lambda: self._queues.due(window, history))
+        else:
+            start = beginning(history, admitted)
+            window = msgspec.structs.replace(window, messages=start.messages)
+            turn = self._running_turn(request, model, window, continues=start.continues)
+        self._go(turn, lambda: self._queues.wake(admitted.conversation))
+        return turn.live
+
+    def _running_turn(
+        self, request: ChatRequest, model: Model, window: Window, **more: Unpack[Begun]
+    ) -> RunningTurn:
+        return RunningTurn(
+            window=window,
+            model=model,
+            sampling=request.sampling.over(model.defaults),
+            lower_max_tokens=request.truncate_reply or request.sampling.max_tokens is None,
+            limited=request.sampling.max_tokens is not None,
+            reasoning=request.reasoning,
+            extra=request.extra,
+            on_leave=request.on_leave,
+            store=self.store if window.conversation is not None else None,
+            lease=self.lease,
+            clock=self._clock,
+            log_interval=self.settings.log_interval,
+            on_left=self._leaving.reader_left,
+            **more,
+        )
+
+    def _go(self, turn: RunningTurn, on_end: Callable[[], object]) -> None:
+        id = turn.window.turn
+
+        def ended() -> None:
+            self._running.pop(id, None)
+            on_end()
+
+        self._running[id] = turn
+        turn.start(ended)
+
+    async def _join(self, owner: str, admitted: Admitted) -> LiveReply | None:
+        """The reply of the turn that a request repeats; None where nobody works on that turn any more."""
+        running = self._running.get(admitted.turn)
+        if running is not None:
+            return running.live
+        record = await self.store.turn(owner, admitted.turn)
+        if not record.state.ended and admitted.lease == self.lease:
+            # Its end could not be stored: nothing more will come of it.
+            await self.store.finish(_abandoned(admitted))
+            return None
+        while not record.state.ended:
+            await asyncio.sleep(LOOK_AGAIN)
+            record = await self.store.turn(owner, admitted.turn)
+        return replayed(record)
+
+    def live(self, owner: str, turn: str) -> LiveReply | None:
+        """The reply of a turn that runs in this process, or None."""
+        running = self._running.get(turn)
+        return running.live if running and running.window.owner == owner else None
+
+    async def cancel(self, owner: str, turn: str) -> None:
+        """Stop a turn that runs or waits, keeping its text; returns when that is stored. One that has ended stays.
+
+        Raises TurnNotFound.
+        """
+        running = self._running.get(turn)
+        if running is None or running.window.owner != owner:
+            await self.store.turn(owner, turn)
+            return
+        running.stop(TurnState.CANCELLED)
+        await running.live.ended()
+
+    async def stop_turns(
+        self, owner: str, *, conversation: str | None = None, conversations: Collection[str] | None = None
+    ) -> None:
+        """Stop an owner's turns that run or wait: all, or those of some conversations (ids).
+
+        Returns when they have ended and that is stored, where the store works.
+        """
+        these = {conversation} if conversation is not None else conversations
+        turns = [
+            turn
+            for turn in self._running.values()
+            if turn.window.owner == owner and (these is None or turn.window.conversation in these)
+        ]
+        for turn in turns:
+            turn.stop(TurnState.CANCELLED)
+        for turn in turns:
+            await turn.live.ended()
+
+    def _nobody_came(self, admitting: asyncio.Task[LiveReply]) -> None:
+        """A caller left before its turn was admitted: the same as leaving right after."""
+        if not admitting.cancelled() and admitting.exception() is None:
+            turn = self._running.get(admitting.result().turn)
+            if turn is not None and turn.live.readers == 0:
+                self._leaving.reader_left(turn)
+
+    async def close(self, patience: float = 0.0) -> None:
+        """Take no more turns, give the running ones `patience` seconds, then end them as incomplete.
+
+        Returns when all of them are stored, where the store still works, and closes the catalog; the store stays
+        open.
+        """
+        self._closed = True
+        if self._admitting:
+            await asyncio.wait(self._admitting)
+        turns = list(self._running.values())
+        if turns and patience > 0:
+            await asyncio.wait([t.task for t in turns], timeout=patience)
+        for turn in turns:
+            turn.stop(TurnState.INCOMPLETE, "palaver was shut down.")
+            turn.hurry()
+        if turns:
+            await asyncio.wait([t.task for t in turns])
+        await self.catalog.close()
+
+
+def _abandoned(turn: Admitted) -> Ending:
+    assert turn.lease is not None
+    return Ending(
+        turn=turn.turn,
+        lease=turn.lease,
+        state=TurnState.INCOMPLETE,
+        error_code="interrupted",
+        error_message="Nobody worked on this turn any more.",
+    )

@@ -1,0 +1,42 @@
+"""Repeated requests whose turns are not stored: they join a turn that runs in this process, and nothing else."""
+
+from __future__ import annotations
+
+from palaver.running import RunningTurn
+from palaver.stores.base import Attempt
+
+
+class Resends:
+    """Which running turns, of those that are not stored, answer which requests.
+
+    The rules are the store's (`palaver.stores.attempts`), as far as turns still run: the latest turn of an equal
+    request is joined that was not claimed for this count yet.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[tuple[str, Attempt], list[tuple[RunningTurn, set[int]]]] = {}
+
+    def join(self, owner: str, attempt: Attempt) -> RunningTurn | None:
+        """The turn that a request repeats, or None; a first request joins none without an idempotency key."""
+        for turn, counts in reversed(self._turns.get(_kind(owner, attempt), [])):
+            if attempt.idempotency_key or attempt.count > max(counts):
+                counts.add(attempt.count)
+                return turn
+        return None
+
+    def add(self, owner: str, attempt: Attempt, turn: RunningTurn) -> None:
+        """A new turn answers this request."""
+        self._turns.setdefault(_kind(owner, attempt), []).append((turn, {attempt.count}))
+
+    def remove(self, owner: str, attempt: Attempt, turn: RunningTurn) -> None:
+        """The turn has ended: nobody can join it any more."""
+        kind = _kind(owner, attempt)
+        left = [each for each in self._turns.get(kind, []) if each[0] is not turn]
+        if left:
+            self._turns[kind] = left
+        else:
+            self._turns.pop(kind, None)
+
+
+def _kind(owner: str, attempt: Attempt) -> tuple[str, Attempt]:
+    return owner, Attempt(route=attempt.route, body=attempt.body, idempotency_key=attempt.idempotency_key)

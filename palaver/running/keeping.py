@@ -1,0 +1,70 @@
+"""Storing the end of a turn, however often that takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+
+import structlog
+
+from palaver.core.errors import LeaseLost, StoreError, StoreRefused
+from palaver.core.turn import TurnState
+from palaver.live import LiveReply, Outcome
+from palaver.stores.base import Ending, Store
+
+log = structlog.get_logger(__name__)
+
+FINISH_RETRIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between attempts to store the end of a turn; the last of them again and again."""
+
+
+async def keep_end(
+    store: Store, ending: Ending, live: LiveReply, outcome: Outcome, last_try: asyncio.Event
+) -> None:
+    """Store the end of a turn. Where the store fails, readers hear that at once, and it is tried until it works.
+
+    Once `last_try` is set it is tried no more; recovery closes the turn at the next start.
+    """
+    for wait in itertools.chain(FINISH_RETRIES, itertools.repeat(FINISH_RETRIES[-1])):
+        try:
+            await store.finish(ending)
+            return
+        except LeaseLost as error:
+            live.end(Outcome(state=TurnState.INCOMPLETE, error=error))
+            return
+        except StoreRefused as error:
+            log.error("the end of a turn was refused", turn=ending.turn, error=error.message)
+            live.end(Outcome(state=outcome.state, error=error))
+            await _close(store, ending, error)
+            return
+        except StoreError as error:
+            log.error("the end of a turn could not be stored", turn=ending.turn, error=error.message)
+            live.end(Outcome(state=outcome.state, error=error))
+        except Exception:
+            # Whatever a store did wrong, readers must hear an end.
+            log.exception("a store failed in an unforeseen way", turn=ending.turn)
+            live.end(Outcome(state=outcome.state, error=StoreError()))
+            await _close(store, ending, StoreError())
+            return
+        if last_try.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await last_try.wait()
+
+
+async def _close(store: Store, ending: Ending, error: StoreError) -> None:
+    """What a store will never take must not keep the turns that wait for this one: close it without its reply."""
+    bare = Ending(
+        turn=ending.turn,
+        lease=ending.lease,
+        state=TurnState.INCOMPLETE,
+        error_code=type(error).__name__,
+        error_message=error.message,
+    )
+    try:
+        await store.finish(bare)
+    except Exception:
+        # Nothing is left to be tried; recovery closes it at the next start.
+        log.exception("a turn could not be closed", turn=ending.turn)
