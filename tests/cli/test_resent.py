@@ -6,7 +6,7 @@ from palaver.cli.resent import resent, text_of
 
 
 def item(role: str, *parts: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"role": role, "content": list(parts), **more}
+    return {"role": role, "content": list(parts), "deleted": False, **more}
 
 
 def asked(text: str) -> dict[str, Any]:
@@ -28,6 +28,13 @@ def test_questions_at_the_end_that_nobody_answered_are_left_out() -> None:
     assert resent([asked("a"), answered("b"), asked("c"), asked("d")]) == resent([asked("a"), answered("b")])
     assert resent([asked("a")]) == []
     assert resent([]) == []
+
+
+def test_what_was_deleted_is_left_out() -> None:
+    gone = item("assistant", deleted=True)
+    assert resent([asked("a"), gone, asked("b"), answered("c")]) == resent(
+        [asked("a"), asked("b"), answered("c")]
+    )
 
 
 def test_a_question_in_the_middle_stays() -> None:

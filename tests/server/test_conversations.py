@@ -28,6 +28,7 @@ async def test_a_conversation_has_this_shape(door: Door) -> None:
     assert isinstance(body.pop("created_at"), int)
     assert isinstance(body.pop("updated_at"), int)
     assert body.pop("source").startswith("Python")
+    assert body.pop("head").startswith("msg_")
     assert body == {
         "id": conversation,
         "object": "conversation",
@@ -37,6 +38,8 @@ async def test_a_conversation_has_this_shape(door: Door) -> None:
         "user": "ada",
         "messages": 2,
         "is_task": False,
+        "expires_at": None,
+        "instructions": [],
     }
 
 
@@ -110,6 +113,9 @@ async def test_items_have_openais_shape_and_ours_beside_it(door: Door) -> None:
         "parent": None,
         "turn": None,
         "model": None,
+        "turn_state": None,
+        "finish_reason": None,
+        "deleted": False,
         "name": "ada",
     }
     assert reply.pop("id").startswith("msg_")
@@ -121,6 +127,9 @@ async def test_items_have_openais_shape_and_ours_beside_it(door: Door) -> None:
         "parent": parent,
         "turn": response.headers["palaver-turn"],
         "model": "test/hand",
+        "turn_state": "completed",
+        "finish_reason": "stop",
+        "deleted": False,
         "reasoning": "Hm.",
     }
 

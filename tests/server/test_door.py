@@ -81,27 +81,33 @@ def all_errors() -> list[type[errors.PalaverError]]:
 
 
 STATUSES = {
+    "ApiKeyNotFound": 404,
     "BodyTooLarge": 413,
     "ConfigError": 500,
     "ContextLengthExceeded": 400,
+    "ConversationBusy": 409,
     "ConversationNotFound": 404,
-    "EngineBroke": 500,
-    "EngineError": 500,
+    "EngineBroke": 502,
+    "EngineError": 502,
     "EngineRefused": 400,
     "EngineTimeout": 504,
     "EngineUnavailable": 503,
     "Forbidden": 403,
     "InvalidRequest": 400,
     "LeaseLost": 503,
+    "MessageNotFound": 404,
     "ModelNotFound": 404,
     "NotAuthenticated": 401,
     "NotFound": 404,
     "PalaverError": 500,
+    "RateLimited": 429,
     "RequestError": 400,
+    "ScopeMissing": 403,
     "StoreCorrupt": 500,
     "StoreError": 500,
     "StoreFull": 507,
     "StoreOwned": 503,
+    "StoreRefused": 500,
     "StoreTooNew": 500,
     "StoreUnavailable": 503,
     "TooManyRequests": 429,
@@ -111,9 +117,15 @@ STATUSES = {
 }
 
 
+ARGUMENTS: dict[type[errors.PalaverError], dict[str, Any]] = {
+    errors.ContextLengthExceeded: {"prompt_tokens": 2, "context_size": 1},
+    errors.RateLimited: {"retry_after": 11.2},
+}
+
+
 @pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind.__module__ == "palaver.core.errors"])
 def test_every_error_has_a_status(kind: type[errors.PalaverError]) -> None:
-    error = kind(prompt_tokens=2, context_size=1) if kind is errors.ContextLengthExceeded else kind()
+    error = kind(**ARGUMENTS.get(kind, {}))
     response = error_response(error, "req_1")
     assert response.status_code == STATUSES[kind.__name__]
     assert is_foreseen(error)
@@ -219,6 +231,19 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("get", "/v1/conversations"),
         ("get", "/v1/conversations/{conversation}"),
         ("get", "/v1/conversations/{conversation}/items"),
+        ("get", "/v1/conversations/{conversation}/tree"),
+        ("get", "/v1/conversations/{conversation}/leaves"),
+        ("post", "/v1/conversations/{conversation}/head"),
+        ("post", "/v1/conversations/{conversation}/fork"),
+        ("delete", "/v1/chat/completions/{id}"),
+        ("delete", "/v1/conversations/{conversation}"),
+        ("delete", "/v1/conversations/{conversation}/items/{item}"),
+        ("delete", "/v1/users/{user}"),
+        ("delete", "/v1/owners/{owner}"),
+        ("post", "/v1/retention"),
+        ("get", "/v1/keys"),
+        ("post", "/v1/keys"),
+        ("delete", "/v1/keys/{id}"),
         ("get", "/health"),
         ("get", "/"),
         ("get", "/docs"),
@@ -242,8 +267,9 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("conversation", "path"),
         ("after", "query"),
         ("limit", "query"),
-        ("order", "query"),
         ("user", "query"),
+        ("order", "query"),
+        ("to", "query"),
         ("palaver-user", "header"),
     ]
 

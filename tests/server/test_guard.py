@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 from starlette.datastructures import Headers
 
 from palaver.core.errors import Forbidden, NotAuthenticated
 from palaver.server.app import ServerSettings
 from palaver.server.auth import OWNER, Guard
+from palaver.server.keyring import Keyring
+from tests.stores.sqlite_files import opened
 
 ALLOWING = ServerSettings(
     api_keys=("first-key",), allowed_hosts=("palaver.lan",), cors_origins=("https://app.example/",)
@@ -18,14 +23,20 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def test_a_private_server_takes_its_own_key_only() -> None:
-    guard = Guard(ServerSettings(require_key=True, local_key="local-secret"))
-    assert guard.owner(Headers(bearer("local-secret"))) == OWNER
+@pytest.fixture
+async def keyring(tmp_path: Path) -> AsyncIterator[Keyring]:
+    async with opened(tmp_path / "palaver.db") as store:
+        yield Keyring(store)
+
+
+async def test_a_private_server_takes_its_own_key_only(keyring: Keyring) -> None:
+    guard = Guard(ServerSettings(require_key=True, local_key="local-secret"), keyring)
+    assert (await guard.caller(Headers(bearer("local-secret")))).owner == OWNER
     for given in ({}, bearer("any"), bearer("")):
         with pytest.raises(NotAuthenticated):
-            guard.owner(Headers(given))
+            await guard.caller(Headers(given))
     with pytest.raises(NotAuthenticated):  # an empty key is no key
-        Guard(ServerSettings(require_key=True)).owner(Headers(bearer("")))
+        await Guard(ServerSettings(require_key=True), keyring).caller(Headers(bearer("")))
 
 
 def test_settings_do_not_show_their_keys() -> None:
@@ -61,8 +72,10 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("host", "allowed", "is_ours"), HOSTS)
-def test_the_host_must_be_ours(host: str, allowed: tuple[str, ...], is_ours: bool) -> None:
-    guard = Guard(ServerSettings(allowed_hosts=allowed))
+async def test_the_host_must_be_ours(
+    keyring: Keyring, host: str, allowed: tuple[str, ...], is_ours: bool
+) -> None:
+    guard = Guard(ServerSettings(allowed_hosts=allowed), keyring)
     if is_ours:
         guard.check_host(Headers({"host": host}))
     else:
@@ -92,8 +105,10 @@ ORIGINS = [
 
 
 @pytest.mark.parametrize(("origin", "host", "is_ours"), ORIGINS)
-def test_the_origin_must_be_ours_or_allowed(origin: str, host: str, is_ours: bool) -> None:
-    guard, headers = Guard(ALLOWING), Headers({"origin": origin, "host": host})
+async def test_the_origin_must_be_ours_or_allowed(
+    keyring: Keyring, origin: str, host: str, is_ours: bool
+) -> None:
+    guard, headers = Guard(ALLOWING, keyring), Headers({"origin": origin, "host": host})
     if is_ours:
         assert guard.allowed_origin(headers) == origin
     else:
@@ -101,7 +116,7 @@ def test_the_origin_must_be_ours_or_allowed(origin: str, host: str, is_ours: boo
             guard.allowed_origin(headers)
 
 
-def test_no_origin_and_every_origin() -> None:
-    assert Guard(ALLOWING).allowed_origin(Headers({"host": "localhost"})) is None
-    guard = Guard(ServerSettings(cors_origins=("*",)))
+async def test_no_origin_and_every_origin(keyring: Keyring) -> None:
+    assert Guard(ALLOWING, keyring).allowed_origin(Headers({"host": "localhost"})) is None
+    guard = Guard(ServerSettings(cors_origins=("*",)), keyring)
     assert guard.allowed_origin(Headers({"origin": "http://any.example"})) == "http://any.example"

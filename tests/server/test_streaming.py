@@ -158,7 +158,7 @@ async def test_a_sync_sdk_reads_it(door: Door, sdk: Any) -> None:
     [
         (EngineUnavailable("It starts."), 503, "engine_unavailable"),
         (EngineRefused("No.", status=422), 422, "engine_refused"),
-        (ValueError("secret text"), 500, "engine_error"),
+        (ValueError("secret text"), 502, "engine_error"),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])

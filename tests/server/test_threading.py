@@ -10,7 +10,7 @@ import pytest
 import together
 from starlette.datastructures import Headers
 
-from palaver.server.completion_request import header_text
+from palaver.server.headers import header_text
 from tests.server.conftest import Door
 
 Messages = list[dict[str, Any]]

@@ -1,0 +1,200 @@
+"""Conversations and their messages as the API shows them, and how lists of them are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from starlette.requests import Request
+
+from palaver.core import ids
+from palaver.core.message import FilePart, ImagePart, Message, RefusalPart, TextPart, ToolCall
+from palaver.core.tree import Instruction
+from palaver.core.turn import FinishReason, TurnState
+from palaver.server.completion_request import end_user_of
+from palaver.server.exchange import exchange_of
+from palaver.server.route import path_value
+from palaver.stores.base import Conversation, Item, Store
+
+Limit = Annotated[int, Meta(ge=1, le=100, description="How many at most.")]
+After = Annotated[str | None, Meta(description="The id of the last one of the page before.")]
+User = Annotated[str | None, Meta(description="The end user; also the header `palaver-user`.")]
+USER_HEADERS = {"palaver-user": "As `user` in the query, which goes first."}
+
+
+class ConversationQuery(msgspec.Struct, frozen=True):
+    user: User = None
+
+
+class PageQuery(msgspec.Struct, frozen=True):
+    after: After = None
+    limit: Limit = 20
+    user: User = None
+
+
+class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation. Times are in seconds since 1970. `head` is the id of the message that it goes on after,
+    `messages` counts those on the path to it.
+
+    `is_task` is true while nothing has continued its one question. `expires_at` is when a temporary one goes;
+    null for one that is kept.
+    """
+
+    id: str
+    object: Literal["conversation"] = "conversation"
+    created_at: int
+    updated_at: int
+    metadata: dict[str, str]
+    name: str | None
+    title: str | None
+    user: str | None
+    source: str | None
+    head: str | None
+    messages: int
+    is_task: bool
+    expires_at: int | None
+
+
+class ConversationDetail(ConversationBody, frozen=True, kw_only=True):
+    """A conversation with the `instructions` of its latest turn: the system and developer messages that came
+    before the first question, which are no messages of the conversation."""
+
+    instructions: list[Message]
+
+
+class ConversationPage(msgspec.Struct, frozen=True, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[ConversationBody]
+    first_id: str
+    last_id: str
+    has_more: bool
+
+
+class ItemBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A message. `content` has OpenAI's parts: ``input_text``, ``output_text``, ``refusal``, ``input_image``,
+    ``input_file``; parts that it has no type for are as they were sent.
+
+    `parent` is the message before it. `turn` and `model` say what generated it, `turn_state` and
+    `finish_reason` how that ended: a reply is ``incomplete`` where something cut it off, and ``cancelled`` where
+    somebody stopped it. They are null for what a client sent. A `deleted` one has no content any more: what
+    stands below it holds its place.
+    """
+
+    id: str
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    status: Literal["completed", "incomplete", "in_progress"]
+    content: list[dict[str, Any]]
+    parent: str | None
+    turn: str | None
+    model: str | None
+    turn_state: TurnState | None
+    finish_reason: FinishReason | None
+    deleted: bool
+    created_at: int
+    name: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+    tool_call_id: str | UnsetType = UNSET
+
+
+class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[ItemBody]
+    first_id: str
+    last_id: str
+    has_more: bool
+
+
+async def find(store: Store, request: Request, user: str | None) -> Conversation:
+    """The conversation that the path names, by id or by name. Raises ConversationNotFound."""
+    return await store.conversation(
+        exchange_of(request).owner, path_value(request, "conversation"), user or end_user_of(request.headers)
+    )
+
+
+def conversation_page(found: Sequence[Conversation], limit: int) -> ConversationPage:
+    """A page of at most `limit`, of what was found when one more was asked for."""
+    data = [conversation_body(conversation) for conversation in found[:limit]]
+    first, last = (data[0].id, data[-1].id) if data else ("", "")
+    return ConversationPage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+
+
+def item_page(found: Sequence[Item], limit: int) -> ItemPage:
+    """A page of at most `limit`, of what was found when one more was asked for."""
+    data = [_item(item) for item in found[:limit]]
+    first, last = (data[0].id, data[-1].id) if data else ("", "")
+    return ItemPage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+
+
+def conversation_body(conversation: Conversation) -> ConversationBody:
+    expires = conversation.expires_at
+    return ConversationBody(
+        id=conversation.id,
+        created_at=conversation.created_at // 1000,
+        updated_at=conversation.updated_at // 1000,
+        metadata=conversation.metadata,
+        name=conversation.name,
+        title=conversation.title,
+        user=conversation.end_user,
+        source=conversation.source,
+        head=conversation.head,
+        messages=conversation.messages,
+        is_task=conversation.one_shot,
+        expires_at=None if expires is None else expires // 1000,
+    )
+
+
+def conversation_detail(
+    conversation: Conversation, instructions: Sequence[Instruction]
+) -> ConversationDetail:
+    body = conversation_body(conversation)
+    return ConversationDetail(
+        **msgspec.structs.asdict(body), instructions=[instruction.message for instruction in instructions]
+    )
+
+
+def _item(item: Item) -> ItemBody:
+    message = item.message
+    return ItemBody(
+        id=item.id,
+        role="tool" if message.role == "function" else message.role,
+        status="completed" if item.state in (None, TurnState.COMPLETED) else "incomplete",
+        content=_content(message),
+        parent=item.parent,
+        turn=ids.as_chat_completion(item.turn) if item.turn else None,
+        model=item.model,
+        turn_state=item.state,
+        finish_reason=item.finish_reason,
+        deleted=item.deleted,
+        created_at=item.created_at // 1000,
+        name=message.name or UNSET,
+        reasoning=message.reasoning or message.reasoning_content or UNSET,
+        tool_calls=message.tool_calls or UNSET,
+        tool_call_id=message.tool_call_id or UNSET,
+    )
+
+
+def _content(message: Message) -> list[dict[str, Any]]:
+    if message.content is None:
+        return []
+    parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content
+    return [_part(part, message.role == "assistant") for part in parts]
+
+
+def _part(part: object, is_reply: bool) -> dict[str, Any]:
+    match part:
+        case TextPart(text=text) if is_reply:
+            return {"type": "output_text", "text": text, "annotations": []}
+        case TextPart(text=text):
+            return {"type": "input_text", "text": text}
+        case RefusalPart(refusal=refusal):
+            return {"type": "refusal", "refusal": refusal}
+        case ImagePart(image_url=image):
+            return {"type": "input_image", "image_url": image.url, "detail": image.detail or "auto"}
+        case FilePart(file=file):
+            return {"type": "input_file", **msgspec.to_builtins(file)}
+    other: dict[str, Any] = msgspec.to_builtins(part)
+    return other

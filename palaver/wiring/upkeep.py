@@ -1,0 +1,33 @@
+"""Looking after a store, beside the process that owns it or without one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from palaver.config import Config
+from palaver.stores import sqlite_upkeep
+from palaver.stores.check import Finding
+from palaver.stores.sqlite_upkeep import Copied, Report
+
+__all__ = ["Copied", "Finding", "Report", "backup", "check", "default_backup", "restore"]
+
+
+def check(config: Config) -> Report:
+    """See `stores.sqlite_upkeep.check`."""
+    return sqlite_upkeep.check(config.store_path)
+
+
+def default_backup(config: Config) -> Path:
+    """Where a backup goes whose file nobody names: a new file in the data directory."""
+    return config.folder / "backups" / time.strftime("palaver-%Y-%m-%d-%H%M%S.db")
+
+
+def backup(config: Config, target: Path, *, force: bool = False) -> Copied:
+    """See `stores.sqlite_upkeep.backup`."""
+    return sqlite_upkeep.backup(config.store_path, target, force=force)
+
+
+def restore(config: Config, source: Path) -> Copied:
+    """See `stores.sqlite_upkeep.restore`."""
+    return sqlite_upkeep.restore(config.store_path, source)
