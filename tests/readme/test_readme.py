@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from palaver.cli.main import app
@@ -36,8 +37,10 @@ def test_the_first_two_commands_are_chat_and_test() -> None:
 
 @pytest.mark.parametrize("words", [words for words in commands() if words[0] == "palaver"], ids=shlex.join)
 def test_every_palaver_command_exists_with_its_options(words: list[str]) -> None:
-    command = get_command(app).commands[words[1]]  # type: ignore[attr-defined]
-    context = command.make_context(words[1], words[2:], resilient_parsing=False)
+    command, rest = get_command(app), words[1:]
+    while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
+        command, rest = command.commands[rest[0]], rest[1:]
+    context = command.make_context(words[-1], rest, resilient_parsing=False)
     assert not context.args
 
 

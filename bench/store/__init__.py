@@ -1,0 +1,1 @@
+"""What it costs to keep a conversation: `python -m bench.store`."""
