@@ -28,6 +28,10 @@ MADE = "<!-- Written by `make docs`. Do not edit. -->\n"
 COLUMN = re.compile(r"^ {4}(\w+) [^-]*(?:-- (.*))?$")
 TABLE = re.compile(r"^CREATE TABLE (\w+)")
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY rowid"
+SCHEMA = (
+    "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' "
+    "ORDER BY tbl_name, type DESC, name"
+)
 WIDTH = 80
 MANY = 2**31 - 1
 """Bounds beyond this are those of the number's type, and say nothing."""
@@ -39,6 +43,7 @@ def main() -> int:
         "cli.md": cli(),
         "settings.md": settings(),
         "schema.md": schema(),
+        "schema.sql": schema_sql(),
         "routes.md": routes(asyncio.run(openapi_document())),
     }
     if sys.argv[1:] == ["--check"]:
@@ -61,9 +66,17 @@ def cli() -> str:
         "setting or an option that cannot be used, 130 after Ctrl-C.\n",
         _help(command, "palaver"),
     ]
-    for name, sub in command.commands.items():
-        parts += [f"\n## palaver {name}\n", _help(sub, f"palaver {name}")]
+    for name, sub in _commands(command, "palaver"):
+        parts += [f"\n## {name}\n", _help(sub, name)]
     return "\n".join(parts)
+
+
+def _commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """All commands below a group, with their whole names; a group stands before its own."""
+    for own, command in group.commands.items():
+        yield f"{name} {own}", command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{name} {own}")
 
 
 def _help(command: Any, name: str) -> str:
@@ -132,6 +145,15 @@ def schema() -> str:
                 )
             lines.append("")
     return "\n".join(lines)
+
+
+def schema_sql() -> str:
+    """The schema that all migrations together make, as SQLite has it: what each of them changes shows here."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        for migration in migrations("sqlite"):
+            database.executescript(migration.sql)
+        made = database.execute(SCHEMA).fetchall()
+    return "\n".join(["-- Written by `make docs`. Do not edit.\n", *(f"{sql};\n" for (sql,) in made)])
 
 
 def _comments(sql: str) -> Iterator[tuple[tuple[str, str], str]]:

@@ -1,0 +1,196 @@
+-- Written by `make docs`. Do not edit.
+
+CREATE TABLE access (
+    seq       INTEGER PRIMARY KEY CHECK (seq = 1),
+    closed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE api_keys (
+    seq                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                  TEXT NOT NULL UNIQUE,     -- key_…
+    owner               INTEGER NOT NULL REFERENCES owners (seq),
+    name                TEXT NOT NULL,
+    hash                BLOB NOT NULL UNIQUE,     -- of the key; the key itself is nowhere
+    hint                TEXT NOT NULL,            -- its last characters
+    scopes              TEXT NOT NULL,            -- JSON array
+    requests_per_minute INTEGER,
+    tokens_per_minute   INTEGER,
+    created_at          INTEGER NOT NULL,
+    expires_at          INTEGER,
+    revoked_at          INTEGER,
+    last_used_at        INTEGER
+) STRICT;
+
+CREATE INDEX api_keys_by_owner ON api_keys (owner);
+
+CREATE TABLE attempts (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner           INTEGER NOT NULL REFERENCES owners (seq),
+    route           TEXT NOT NULL,
+    body_hash       BLOB NOT NULL,          -- keyed with the owner's secret
+    idempotency_key TEXT,
+    turn            INTEGER NOT NULL REFERENCES turns (seq),
+    count           INTEGER NOT NULL,       -- x-stainless-retry-count
+    created_at      INTEGER NOT NULL,
+    UNIQUE (turn, count)
+) STRICT;
+
+CREATE INDEX attempts_by_age ON attempts (created_at);
+
+CREATE INDEX attempts_by_body ON attempts (owner, body_hash);
+
+CREATE INDEX attempts_by_idempotency_key ON attempts (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+CREATE TABLE conversations (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT NOT NULL UNIQUE,       -- conv_…
+    owner       INTEGER NOT NULL REFERENCES owners (seq),
+    end_user    INTEGER REFERENCES end_users (seq),
+    name        TEXT,                       -- given by a client or user; unique within owner and end user
+    title       TEXT,                       -- the first words of the first user message
+    head        INTEGER REFERENCES messages (seq),
+    one_shot    INTEGER NOT NULL,           -- 1 until something continues it: hidden from lists
+    source      TEXT,                       -- the program that began it, from its User-Agent
+    metadata    TEXT,                       -- JSON object of strings
+    created_at  INTEGER NOT NULL,
+    updated_at  INTEGER NOT NULL
+, title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq)) STRICT;
+
+CREATE INDEX conversations_by_age ON conversations (updated_at);
+
+CREATE INDEX conversations_by_end_user ON conversations (end_user) WHERE end_user IS NOT NULL;
+
+CREATE INDEX conversations_by_expiry ON conversations (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE INDEX conversations_by_head ON conversations (head);
+
+CREATE INDEX conversations_by_instructions ON conversations (instructions) WHERE instructions IS NOT NULL;
+
+CREATE UNIQUE INDEX conversations_by_name ON conversations (owner, coalesce(end_user, 0), name)
+    WHERE name IS NOT NULL;
+
+CREATE INDEX conversations_by_update ON conversations (owner, updated_at);
+
+CREATE TABLE deletions (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner         INTEGER,                        -- its number: the owner may be gone
+    what          TEXT NOT NULL,                  -- message, branch, conversation, end_user, owner, age, expiry
+    id            TEXT,                           -- of the message or conversation
+    conversations INTEGER NOT NULL,
+    messages      INTEGER NOT NULL,
+    turns         INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    scrubbed_at   INTEGER                         -- when its last bytes were gone from the files
+) STRICT;
+
+CREATE TABLE end_users (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner       INTEGER NOT NULL REFERENCES owners (seq),
+    name        TEXT NOT NULL,              -- as the request named them
+    created_at  INTEGER NOT NULL,
+    UNIQUE (owner, name)
+) STRICT;
+
+CREATE TABLE instructions (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner  INTEGER NOT NULL REFERENCES owners (seq),
+    hash   BLOB NOT NULL,
+    body   TEXT NOT NULL,                   -- JSON: [{"at": messages before it, "message": {…}}, …]
+    UNIQUE (owner, hash)
+) STRICT;
+
+CREATE TABLE messages (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           TEXT NOT NULL UNIQUE,      -- msg_…
+    conversation INTEGER NOT NULL REFERENCES conversations (seq),
+    parent       INTEGER REFERENCES messages (seq),
+    depth        INTEGER NOT NULL,          -- 0 for a first message
+    role         TEXT NOT NULL,
+    body         TEXT NOT NULL,             -- JSON: the message
+    key          BLOB NOT NULL,             -- the hash of its path's content; not unique
+    tail         BLOB,                      -- the hash of the exchange it ends; generated replies only
+    turn         INTEGER REFERENCES turns (seq),  -- the turn that generated it; NULL for what a client sent
+    created_at   INTEGER NOT NULL
+, deleted_at INTEGER) STRICT;
+
+CREATE INDEX messages_by_conversation ON messages (conversation, seq);
+
+CREATE INDEX messages_by_parent ON messages (parent);
+
+CREATE INDEX messages_by_place ON messages (conversation, key);
+
+CREATE INDEX messages_by_turn ON messages (turn) WHERE turn IS NOT NULL;
+
+CREATE INDEX replies_by_key ON messages (key) WHERE turn IS NOT NULL;
+
+CREATE INDEX replies_by_tail ON messages (tail) WHERE tail IS NOT NULL;
+
+CREATE TABLE owners (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name        TEXT NOT NULL UNIQUE,
+    secret      BLOB NOT NULL,              -- where the keys of this owner's messages start
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE store_info (
+    palaver TEXT NOT NULL                         -- its version
+) STRICT;
+
+CREATE TABLE turn_log (
+    turn    INTEGER NOT NULL REFERENCES turns (seq),
+    batch   INTEGER NOT NULL,
+    deltas  TEXT NOT NULL,                  -- JSON: [["content", text], …]
+    PRIMARY KEY (turn, batch)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE turns (
+    seq               INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                TEXT NOT NULL UNIQUE, -- turn_…, shown as chatcmpl-… or resp_…
+    owner             INTEGER NOT NULL REFERENCES owners (seq),
+    end_user          INTEGER REFERENCES end_users (seq),
+    conversation      INTEGER REFERENCES conversations (seq),
+    state             TEXT NOT NULL,
+    lease             TEXT,                 -- who works on it; NULL once it has ended
+    door              TEXT NOT NULL,        -- the API it came by
+    requested_model   TEXT NOT NULL,
+    model             TEXT NOT NULL,        -- what answers
+    parameters        TEXT,                 -- JSON: how the reply is drawn
+    metadata          TEXT,                 -- JSON object of strings
+    input             TEXT,                 -- JSON: the raw input of a queued turn; NULL once it has begun
+    instructions      INTEGER REFERENCES instructions (seq),
+    parent            INTEGER REFERENCES messages (seq),  -- the message its new input hangs below
+    question          INTEGER REFERENCES messages (seq),  -- the message it answers
+    reply             INTEGER REFERENCES messages (seq),
+    head_before       INTEGER REFERENCES messages (seq),  -- what was the head; is again if the turn fails
+    gap_from          INTEGER,              -- depths the client left out of its history: from,
+    gap_to            INTEGER,              -- up to, excluded
+    finish_reason     TEXT,
+    prompt_tokens     INTEGER,
+    completion_tokens INTEGER,
+    cached_tokens     INTEGER,
+    reasoning_tokens  INTEGER,
+    error             TEXT,                 -- JSON: {"code", "message"}
+    deltas            TEXT,                 -- JSON: lengths of the reply's deltas; reasoning negative
+    created_at        INTEGER NOT NULL,
+    started_at        INTEGER,
+    first_token_at    INTEGER,
+    ended_at          INTEGER
+, continues INTEGER) STRICT;
+
+CREATE INDEX turns_by_conversation ON turns (conversation);
+
+CREATE INDEX turns_by_end_user ON turns (end_user) WHERE end_user IS NOT NULL;
+
+CREATE INDEX turns_by_head_before ON turns (head_before) WHERE head_before IS NOT NULL;
+
+CREATE INDEX turns_by_instructions ON turns (instructions) WHERE instructions IS NOT NULL;
+
+CREATE INDEX turns_by_parent ON turns (parent) WHERE parent IS NOT NULL;
+
+CREATE INDEX turns_by_question ON turns (question) WHERE question IS NOT NULL;
+
+CREATE INDEX turns_by_reply ON turns (reply) WHERE reply IS NOT NULL;
+
+CREATE INDEX turns_open ON turns (conversation) WHERE state IN ('queued', 'running');
+
+CREATE INDEX turns_running ON turns (state) WHERE state IN ('queued', 'running');
