@@ -45,7 +45,7 @@ class Appended(msgspec.Struct, frozen=True):
     """A turn in conversations of one size, beside so many messages in others; in milliseconds.
 
     `turn` is all of it, `unread` without reading the messages of its prompt. `phases` says where it went (medians):
-    parse, keys, ask and answer (the work of the two transactions, the first without the prompt), prompt, commits (both,
+    parse, keys, ask and answer (the work of the two transactions), prompt, commits (both,
     with the way to the writer's thread and back). Ratios are of `unread`; `over_few` is to the first size.
     """
 
@@ -77,7 +77,10 @@ class PeerFigures(msgspec.Struct):
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """All figures; times are in milliseconds, those of `queries` (mean, by size) in microseconds a turn."""
+    """All figures; times are in milliseconds, those of `queries` (mean, by size) in microseconds a turn.
+
+    `kept` is `head` at its smallest and largest size with no prompt read at all.
+    """
 
     plan: Plan
     python: str
@@ -88,6 +91,7 @@ class Results(msgspec.Struct, kw_only=True):
     sync_before: Measured
     sync_after: Measured
     durability: str
+    kept: list[Appended]
     head: list[Appended]
     queries: dict[int, dict[str, float]]
     resent: list[Appended]

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
@@ -25,7 +25,7 @@ from palaver.core.tree import read_history
 from palaver.core.turn import TurnState, Usage
 from palaver.server.completion_request import read_request
 from palaver.server.settings import ServerSettings
-from palaver.stores import admission, ending, places
+from palaver.stores import admission, ending
 from palaver.stores.base import Admission, Admitted, Attempt, Ending
 from palaver.stores.database import Database, Row, Session
 from palaver.stores.sql import SqlStore
@@ -96,6 +96,8 @@ class PalaverKeeper:
     """A store of palaver. `phases` has where the time of the last turn went."""
 
     commits = 2
+    reads_prompts: ClassVar[bool] = True
+    """Whether each turn reads what it answers, as it does for a model."""
 
     def __init__(self, path: Path, database: Watched, road: Road) -> None:
         self.name = "palaver" if road == "head" else "palaver, history resent"
@@ -127,10 +129,9 @@ class PalaverKeeper:
                 turn = admission.admit(session, asked).turn
                 ending.finish(session, _ending(turn, number))
 
-        with _prompts(lambda stored_forms, arguments: []):
-            for start in range(1, len(numbers), PORTION):
-                some = numbers[start : start + PORTION]
-                await self._database.write(lambda s, some=some: work(s, some))  # type: ignore[misc]
+        for start in range(1, len(numbers), PORTION):
+            some = numbers[start : start + PORTION]
+            await self._database.write(lambda s, some=some: work(s, some))  # type: ignore[misc]
         if self._road == "resent":
             self._histories[admitted.conversation] = [
                 message for number in numbers for message in _exchange(number)
@@ -150,7 +151,8 @@ class PalaverKeeper:
         self._split("ask")
         assert admitted.conversation == conversation
         with _timed(self._phases, "prompt"):
-            admitted.messages.clear()  # letting go of a long prompt takes its time too
+            if self.reads_prompts:
+                await self._store.prompt(admitted.turn, LEASE)
         await self._finish(admitted.turn, number)
         self._split("answer")
         self.phases = dict(self._phases)
@@ -159,10 +161,9 @@ class PalaverKeeper:
 
     def _split(self, step: str) -> None:
         """Tell the work of a transaction from what is around it: its commit, and the way to its thread."""
-        work, prompt = self._database.seconds["work"], self._database.seconds["prompt"]
+        work = self._database.seconds["work"]
         self._database.seconds.clear()
-        self._phases[step] += work - prompt
-        self._phases["prompt"] += prompt
+        self._phases[step] += work
         self._phases["commits"] += self._phases.pop(f"{step} in all") - work
 
     async def _resend(self) -> Admitted:
@@ -185,11 +186,7 @@ class PalaverKeeper:
         attempt = Attempt(route="/v1/chat/completions", body=secrets.token_bytes(32))
         asked = msgspec.structs.replace(asked, attempt=attempt)
 
-        def timed(stored_forms: Callable[..., list[Message]], arguments: tuple[Any, ...]) -> list[Message]:
-            with _timed(self._database.seconds, "prompt"):
-                return stored_forms(*arguments)
-
-        with _prompts(timed), _timed(self._phases, "ask in all"):
+        with _timed(self._phases, "ask in all"):
             return await self._store.admit(asked)
 
     async def _finish(self, turn: str, number: int) -> None:
@@ -286,13 +283,10 @@ def _timed(seconds: Seconds, phase: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _prompts(
-    instead: Callable[[Callable[..., list[Message]], tuple[Any, ...]], list[Message]],
-) -> Iterator[None]:
-    """Have `instead` called where a prompt's messages are read: that is no part of appending."""
-    stored_forms = places.stored_forms
-    places.stored_forms = lambda *arguments: instead(stored_forms, arguments)
+def no_prompts() -> Iterator[None]:
+    """No prompt is read: what is left of a turn is keeping it."""
+    PalaverKeeper.reads_prompts = False
     try:
         yield
     finally:
-        places.stored_forms = stored_forms
+        PalaverKeeper.reads_prompts = True

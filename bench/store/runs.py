@@ -17,7 +17,7 @@ from bench.store.bare import BareKeeper
 from bench.store.figures import Appended, PeerFigures, Plan, Results
 from bench.store.keeper import Keeper, size_of
 from bench.store.measuring import Arm, Measured, append_in_turns, in_turns, summary, sync_time
-from bench.store.ours import PalaverKeeper, Road
+from bench.store.ours import PalaverKeeper, Road, no_prompts
 from bench.store.peers import find_peers
 
 PAGE = 20
@@ -47,7 +47,7 @@ async def measure(folder: Path, plan: Plan) -> Results:
     """Everything, in files in this folder. Takes some minutes."""
     load, sync = os.getloadavg(), sync_time(folder, plan.laps)
     resent = await _resent(folder, plan)
-    head, queries, read, durability = await _at_head(folder, plan)
+    kept, head, queries, read, durability = await _at_head(folder, plan)
     kinds, missing = find_peers()
     openers = [_palaver, *(_opener(kind) for kind in kinds)]
     return Results(
@@ -57,6 +57,7 @@ async def measure(folder: Path, plan: Plan) -> Results:
         cores=os.cpu_count(),
         load_before=load,
         resent=resent,
+        kept=kept,
         head=head,
         queries=queries,
         reads=read,
@@ -82,7 +83,7 @@ def _opener(kind: Callable[[Path], Keeper]) -> Opener:
 
 async def _at_head(
     folder: Path, plan: Plan
-) -> tuple[list[Appended], dict[int, dict[str, float]], dict[str, Measured], str]:
+) -> tuple[list[Appended], list[Appended], dict[int, dict[str, float]], dict[str, Measured], str]:
     """Turns in conversations of each size, and in the smallest ones beside the largest; then what reads them."""
     few, *more, many = plan.sizes
     async with AsyncExitStack() as open_stores:
@@ -92,6 +93,8 @@ async def _at_head(
 
         stores = [await a_store(size) for size in (few, *more)] + [await a_store(many, few)]
         cases = [case_of(store, size) for store, size in zip(stores, plan.sizes, strict=True)]
+        with no_prompts():
+            kept = await appends([case_of(stores[0], few), case_of(stores[-1], many)], plan)
         found = await appends([*cases, case_of(stores[-1], few, many)], plan)
         path = next(store for store in stores if plan.path in store.conversations)
         read = await reads(stores[-1], path, await a_store(plan.short), plan)
@@ -101,7 +104,7 @@ async def _at_head(
             )
             for store, size in ((stores[0], few), (stores[-1], many))
         }
-        return found, queries, read, stores[0].palaver.durability()
+        return kept, found, queries, read, stores[0].palaver.durability()
 
 
 async def _resent(folder: Path, plan: Plan) -> list[Appended]:

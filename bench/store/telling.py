@@ -16,6 +16,7 @@ def told(results: Results) -> str:
     return "\n\n".join(
         [
             _machine(results),
+            _appends("Append a turn at the head, and read no prompt", results.kept),
             _appends("Append a turn: its question at the head, then its reply", results.head),
             _queries(results),
             _appends("Append a turn whose client resends its history", results.resent),

@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection
-from typing import Unpack
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
 from palaver.chat.leaving import Leaving
 from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Record
 from palaver.chat.resends import Resends
-from palaver.chat.waiting import LOOK_AGAIN, Queues, beginning
+from palaver.chat.waiting import LOOK_AGAIN, Queues
 from palaver.core import ids
 from palaver.core.errors import EngineUnavailable, InvalidRequest, TooManyRequests
 from palaver.core.tree import History, read_history
@@ -24,7 +23,7 @@ from palaver.core.turn import TurnState
 from palaver.core.window import Window
 from palaver.engines.base import Catalog, Model
 from palaver.live import LiveReply, replayed
-from palaver.running import Begun, RunningTurn
+from palaver.running import Beginning, RunningTurn
 from palaver.stores.base import Admission, Admitted, Ending, Store
 
 __all__ = ["HEAD", "Chat", "ChatRequest", "ChatSettings", "OnLeave", "Record"]
@@ -153,17 +152,17 @@ class Chat:
         window = Window(
             owner=request.owner, conversation=admitted.conversation, turn=admitted.turn, messages=()
         )
-        if admitted.state is TurnState.QUEUED:
-            turn = self._running_turn(request, model, window, begin=lambda: self._queues.due(window, history))
-        else:
-            start = beginning(history, admitted)
-            window = msgspec.structs.replace(window, messages=start.messages)
-            turn = self._running_turn(request, model, window, continues=start.continues)
+        start = self._queues.due if admitted.state is TurnState.QUEUED else self._queues.now
+        turn = self._running_turn(request, model, window, begin=lambda: start(window, history))
         self._go(turn, lambda: self._queues.wake(admitted.conversation))
         return turn.live
 
     def _running_turn(
-        self, request: ChatRequest, model: Model, window: Window, **more: Unpack[Begun]
+        self,
+        request: ChatRequest,
+        model: Model,
+        window: Window,
+        begin: Callable[[], Awaitable[Beginning]] | None = None,
     ) -> RunningTurn:
         return RunningTurn(
             window=window,
@@ -179,7 +178,7 @@ class Chat:
             clock=self._clock,
             log_interval=self.settings.log_interval,
             on_left=self._leaving.reader_left,
-            **more,
+            begin=begin,
         )
 
     def _go(self, turn: RunningTurn, on_end: Callable[[], object]) -> None:

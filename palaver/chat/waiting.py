@@ -9,7 +9,7 @@ from palaver.core.errors import ConversationBusy
 from palaver.core.tree import History
 from palaver.core.window import Window, rendered, woven
 from palaver.running import Beginning
-from palaver.stores.base import Admitted, Store
+from palaver.stores.base import Prompt, Store
 
 LOOK_AGAIN = 1.0
 """Seconds between looks whether the time of a queued turn has come: another process may have ended what it
@@ -31,9 +31,8 @@ class Queues:
         deadline = asyncio.get_running_loop().time() + self._max_wait
         while True:
             moved = self._moved.setdefault(window.conversation, asyncio.Event())
-            begun = await self._store.begin(window.turn, self._lease)
-            if begun is not None:
-                return beginning(history, begun)
+            if await self._store.begin(window.turn, self._lease):
+                return await self.now(window, history)
             if asyncio.get_running_loop().time() > deadline:
                 raise ConversationBusy(
                     f"The turn has waited {self._max_wait:g} seconds for others in this conversation.",
@@ -43,6 +42,10 @@ class Queues:
                 async with asyncio.timeout(LOOK_AGAIN):
                     await moved.wait()
 
+    async def now(self, window: Window, history: History) -> Beginning:
+        """What a turn whose time has come begins with."""
+        return beginning(history, await self._store.prompt(window.turn, self._lease))
+
     def wake(self, conversation: str) -> None:
         """A turn of this conversation has ended: who waits there looks again."""
         moved = self._moved.pop(conversation, None)
@@ -50,13 +53,16 @@ class Queues:
             moved.set()
 
 
-def beginning(history: History, admitted: Admitted) -> Beginning:
-    """The prompt: what the store found above, and what was sent, in the stored form with the reasoning as sent."""
-    sent = len(history.messages)
-    last = 1 if admitted.continues is not None else 0
-    messages = admitted.messages
-    above = len(messages) - sent - last
-    seen = [*messages[:above]]
-    for kept, asked in zip(messages[above : above + sent], history.messages, strict=True):
-        seen.append(rendered(kept, asked))
-    return Beginning(woven(admitted.instructions, [*seen, *messages[above + sent :]]), admitted.continues)
+def beginning(history: History, prompt: Prompt) -> Beginning:
+    """The prompt: what is stored above, then what was sent, in the stored form with the reasoning as sent.
+
+    A tombstone above is left out. One among what was sent is shown as the client sent it, and nothing of that is
+    stored again.
+    """
+    above = len(prompt.messages) - len(history.messages)
+    seen = [message for message in prompt.messages[:above] if message is not None]
+    for kept, sent in zip(prompt.messages[above:], history.messages, strict=True):
+        seen.append(sent if kept is None else rendered(kept, sent))
+    if prompt.continues is not None:
+        seen.append(prompt.continues)
+    return Beginning(woven(prompt.instructions, seen), prompt.continues)

@@ -33,12 +33,12 @@ from palaver.core.turn import (
 from palaver.core.window import Window
 from palaver.engines.base import Model, Options
 from palaver.live import LiveReply, Outcome
-from palaver.running.beginning import Beginning, Begun
+from palaver.running.beginning import Beginning
 from palaver.running.fitting import fit
 from palaver.running.keeping import keep_end
 from palaver.stores.base import Ending, Store
 
-__all__ = ["Beginning", "Begun", "RunningTurn"]
+__all__ = ["Beginning", "RunningTurn"]
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +46,8 @@ log = structlog.get_logger(__name__)
 class RunningTurn:
     """Runs one turn. `store` is None for a turn that is not stored.
 
-    With `begin` the turn waits for its time first, and its window has no messages until then. The reply to
-    a turn that `continues` another begins with that one's text.
+    With `begin` the turn waits for that first, and its window has no messages until then. A reply that goes on
+    with another begins with that one's text.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class RunningTurn:
         clock: Callable[[], float],
         log_interval: float,
         on_left: Callable[[RunningTurn], None],
-        continues: Message | None = None,
         begin: Callable[[], Awaitable[Beginning]] | None = None,
     ) -> None:
         self.window = window
@@ -86,7 +85,7 @@ class RunningTurn:
         self._lower_max_tokens = lower_max_tokens
         self._reasoning = reasoning
         self._extra = extra
-        self._continues = continues
+        self._continues: Message | None = None
         self._begin = begin
         self._lease = lease
         self._clock = clock

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypedDict
-
 import msgspec
 
 from palaver.core.message import Message
@@ -15,10 +12,3 @@ class Beginning(msgspec.Struct, frozen=True):
 
     messages: tuple[Message, ...]
     continues: Message | None = None
-
-
-class Begun(TypedDict, total=False):
-    """What a turn starts from, or how to wait for it."""
-
-    continues: Message | None
-    begin: Callable[[], Awaitable[Beginning]] | None

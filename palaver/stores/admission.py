@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from palaver.core.errors import ConversationBusy, LeaseLost
-from palaver.core.message import root_key
-from palaver.core.tree import History, Instruction, rekeyed
+from palaver.core.message import Message, root_key
+from palaver.core.tree import History, rekeyed
 from palaver.core.turn import TurnState
 from palaver.stores import attempts, places, writing
-from palaver.stores.base import Admission, Admitted
+from palaver.stores.base import Admission, Admitted, Prompt
 from palaver.stores.database import Row, Session
 from palaver.stores.places import Place
-from palaver.stores.rows import message_of, now
+from palaver.stores.rows import instructions_of, message_of, now
 from palaver.stores.writing import Input, Written
 
 
@@ -32,7 +32,8 @@ def admit(session: Session, admission: Admission) -> Admitted:
         turn, admitted = _queued(session, admission, owner, end_user, conversation)
     else:
         root = _root(session, conversation, secret)
-        turn, admitted = _begun(session, admission, owner, end_user, conversation, place, history, root)
+        turn = _begun(session, admission, owner, end_user, conversation, place, history, root)
+        admitted = Admitted(turn=admission.turn, conversation=conversation["id"])
     if claimed:
         attempts.record(session, owner, claimed, turn)
     return admitted
@@ -42,7 +43,6 @@ def _joined(turn: Row) -> Admitted:
     return Admitted(
         turn=turn["id"],
         conversation=turn["conversation"],
-        messages=[],
         state=TurnState(turn["state"]),
         joined=True,
         lease=turn["lease"],
@@ -115,9 +115,7 @@ def _queued(
         state=TurnState.QUEUED,
         instructions=instructions,
     )
-    return turn, Admitted(
-        turn=admission.turn, conversation=conversation["id"], messages=[], state=TurnState.QUEUED
-    )
+    return turn, Admitted(turn=admission.turn, conversation=conversation["id"], state=TurnState.QUEUED)
 
 
 def _begun(
@@ -129,17 +127,14 @@ def _begun(
     place: Place,
     history: History,
     root: bytes,
-) -> tuple[int, Admitted]:
+) -> int:
     written = writing.add_messages(session, conversation["seq"], root, place, history)
     head = _head(session, conversation["seq"])
-    number, instructions = (
-        writing.instructions_number(session, owner, history.instructions),
-        history.instructions,
-    )
+    number = writing.instructions_number(session, owner, history.instructions)
     if number is None and place.exact:
-        number, instructions = writing.instructions_above(session, conversation["seq"], _last(place))
+        number = writing.instructions_above(session, conversation["seq"], _last(place))
     _move_head(session, conversation["seq"], place, written, head)
-    turn = writing.add_turn(
+    return writing.add_turn(
         session,
         admission,
         owner,
@@ -151,7 +146,6 @@ def _begun(
         question=written.question,
         head_before=head,
     )
-    return turn, _admitted(session, admission.turn, conversation["id"], place, history, instructions)
 
 
 def _last(place: Place) -> int | None:
@@ -184,24 +178,7 @@ def _move_head(session: Session, conversation: int, place: Place, written: Writt
         )
 
 
-def _admitted(
-    session: Session,
-    turn: str,
-    conversation: str,
-    place: Place,
-    history: History,
-    instructions: list[Instruction],
-) -> Admitted:
-    return Admitted(
-        turn=turn,
-        conversation=conversation,
-        messages=places.stored_forms(session, place, history),
-        instructions=instructions,
-        continues=message_of(place.continues) if place.continues else None,
-    )
-
-
-def begin(session: Session, turn: str, lease: str) -> Admitted | None:
+def begin(session: Session, turn: str, lease: str) -> bool:
     """Hang a queued turn's input below the head, unless the turn there is not answered or others came first."""
     held = session.one("held_turn", id=turn, lease=lease)
     if held is None or held["state"] != TurnState.QUEUED:
@@ -210,9 +187,10 @@ def begin(session: Session, turn: str, lease: str) -> Admitted | None:
     turns = session.all("open_turns", conversation=held["conversation_id"])
     first = next(each["seq"] for each in turns if each["state"] == TurnState.QUEUED)
     if first != held["seq"] or places.is_answering(session, held["conversation_id"]):
-        return None
+        return False
     place = places.at_head(session, held["conversation_id"], history)
-    return hang(session, held, place, history, moves_head=True)
+    hang(session, held, place, history, moves_head=True)
+    return True
 
 
 def input_of(held: Row) -> Input:
@@ -220,7 +198,7 @@ def input_of(held: Row) -> Input:
     return msgspec.json.decode(held["input"], type=Input)
 
 
-def hang(session: Session, held: Row, place: Place, history: History, *, moves_head: bool) -> Admitted:
+def hang(session: Session, held: Row, place: Place, history: History, *, moves_head: bool) -> None:
     """Put a queued turn's input into the tree; from here on it is running."""
     conversation = held["conversation"]
     row = session.one("speaker_of_turn", turn=held["seq"])
@@ -229,9 +207,9 @@ def hang(session: Session, held: Row, place: Place, history: History, *, moves_h
         session, conversation, root_key(row["secret"], row["end_user"]), place, history
     )
     head = _head(session, conversation)
-    number, instructions = held["instructions"], history.instructions
+    number = held["instructions"]
     if number is None:
-        number, instructions = writing.instructions_above(session, conversation, _last(place))
+        number = writing.instructions_above(session, conversation, _last(place))
     if moves_head:
         _move_head(session, conversation, place, written, head)
     session.run(
@@ -244,4 +222,24 @@ def hang(session: Session, held: Row, place: Place, history: History, *, moves_h
         head_before=head,
         now=now(),
     )
-    return _admitted(session, held["id"], held["conversation_id"], place, history, instructions)
+
+
+def prompt(session: Session, turn: str, lease: str) -> Prompt:
+    """What a running turn answers: the path to its question, without what the client left out."""
+    held = session.one("held_turn", id=turn, lease=lease)
+    if held is None or held["state"] != TurnState.RUNNING:
+        raise LeaseLost(f"The turn {turn} is not running under this process any more.")
+    messages: list[Message | None] = []
+    if held["question"] is not None:
+        gap_from, gap_to = held["gap_from"] or 0, held["gap_to"] or 0
+        messages = [
+            message_of(row) if row["deleted_at"] is None else None
+            for row in reversed(session.all("path_up_from", seq=held["question"]))
+            if not gap_from <= row["depth"] < gap_to
+        ]
+    continued = session.one("node", seq=held["continues"]) if held["continues"] is not None else None
+    return Prompt(
+        messages=messages,
+        instructions=instructions_of(held["instructions_body"]),
+        continues=message_of(continued) if continued is not None else None,
+    )

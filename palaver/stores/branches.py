@@ -98,7 +98,7 @@ def _fork(session: Session, conversation: int, end: int | None, name: str | None
         head=next(reversed(copies.values()), None),
         title=title,
         title_from=copies.get(title_from) if title_from is not None else None,
-        instructions=instructions_above(session, conversation, end)[0],
+        instructions=instructions_above(session, conversation, end),
     )
     return id
 

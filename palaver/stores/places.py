@@ -8,7 +8,7 @@ import msgspec
 
 from palaver.core import ids
 from palaver.core.errors import ConversationNotFound, InvalidRequest, MessageNotFound
-from palaver.core.message import Message, canonical, next_key
+from palaver.core.message import canonical, next_key
 from palaver.core.tree import History, Node, Placement, hang
 from palaver.core.turn import TurnState
 from palaver.stores.base import Admission
@@ -184,29 +184,6 @@ def _continued(session: Session, row: Row) -> Place:
             "This reply has no question any more that it could go on to answer.", param="parent"
         )
     return Place(conversation=row["conversation"], parent=node_of(question), exact=True, continues=row)
-
-
-def stored_forms(session: Session, place: Place, history: History) -> list[Message]:
-    """The prompt's messages, in their stored form where they stand in the tree.
-
-    A path that was named comes whole, without tombstones. In a history that the client sent, the place of a
-    tombstone has what the client sent: it is shown what it sent, and nothing of it is stored again.
-    """
-    path: list[Message] = []
-    if place.parent is not None:
-        rows = session.all("up_from", seq=place.parent.id, count=place.parent.depth + 1)[::-1]
-        gap_from, gap_to = place.gap or (0, 0)
-        rows = [row for row in rows if not gap_from <= row["depth"] < gap_to]
-        lead = len(rows) - place.matched
-        for i, row in enumerate(rows):
-            if row["deleted_at"] is None:
-                path.append(message_of(row))
-            elif i >= lead:
-                path.append(history.messages[i - lead])
-    path += history.messages[place.matched :]
-    if place.continues is not None:
-        path.append(message_of(place.continues))
-    return path
 
 
 def conversation_named(

@@ -6,7 +6,7 @@ from palaver.core.turn import Delta
 from palaver.stores import admission as admitting
 from palaver.stores import ending as ends
 from palaver.stores import writing
-from palaver.stores.base import Admission, Admitted, Ending
+from palaver.stores.base import Admission, Admitted, Ending, Prompt
 from palaver.stores.database import Verbs
 
 ROOTS_KEPT = 10_000
@@ -27,8 +27,11 @@ class SqlTurns(Verbs):
     async def admit(self, admission: Admission) -> Admitted:
         return await self._database.write(lambda s: admitting.admit(s, admission))
 
-    async def begin(self, turn: str, lease: str) -> Admitted | None:
+    async def begin(self, turn: str, lease: str) -> bool:
         return await self._database.write(lambda s: admitting.begin(s, turn, lease))
+
+    async def prompt(self, turn: str, lease: str) -> Prompt:
+        return await self._database.read(lambda s: admitting.prompt(s, turn, lease))
 
     async def log(self, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:
         await self._database.write(lambda s: ends.log(s, turn, lease, batch, deltas), durable=False)

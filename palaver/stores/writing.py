@@ -14,7 +14,7 @@ from palaver.core.turn import TurnState
 from palaver.stores.base import Admission
 from palaver.stores.database import Row, Session
 from palaver.stores.places import Place
-from palaver.stores.rows import instructions_of, new_id, now, to_json
+from palaver.stores.rows import new_id, now, to_json
 from palaver.stores.titles import title_of
 
 
@@ -178,10 +178,8 @@ def instructions_number(session: Session, owner: int, instructions: list[Instruc
     return seq
 
 
-def instructions_above(
-    session: Session, conversation: int, message: int | None
-) -> tuple[int | None, list[Instruction]]:
-    """The instructions in force at a message: those of the nearest turn on its path.
+def instructions_above(session: Session, conversation: int, message: int | None) -> int | None:
+    """The instructions in force at a message (their number): those of the nearest turn on its path.
 
     Where that has none, there are none; where there is no turn, those that a fork was made with.
     """
@@ -189,7 +187,8 @@ def instructions_above(
         at = session.one("instructions_at", message=message)
         assert at is not None
         if at["turn"] is not None:
-            return at["seq"], instructions_of(at["body"])
+            number: int | None = at["instructions"]
+            return number
         message = at["parent"]
     row = session.one("instructions_of_fork", conversation=conversation)
-    return (row["seq"], instructions_of(row["body"])) if row else (None, [])
+    return row["seq"] if row else None

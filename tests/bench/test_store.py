@@ -93,8 +93,12 @@ async def test_a_quick_run_tells_all_its_figures(tmp_path: Path, capsys: pytest.
     await main(["--quick", "--folder", str(tmp_path), "--json", str(figures)])
     told, found = capsys.readouterr().out, json.loads(figures.read_bytes())
     assert [each["size"] for each in found["head"]] == [*QUICK.sizes, QUICK.sizes[0]]
+    assert [each["size"] for each in found["kept"]] == [QUICK.sizes[0], QUICK.sizes[-1]]
+    assert all(each["phases"]["prompt"] < each["phases"]["ask"] for each in found["kept"])
     assert [each["others"] for each in found["head"]] == [0, 0, QUICK.sizes[-1]]
-    assert all(each["turn"]["times"] == QUICK.laps for each in found["head"] + found["resent"])
+    assert all(
+        each["turn"]["times"] == QUICK.laps for each in found["kept"] + found["head"] + found["resent"]
+    )
     assert found["peers"][0]["name"] == "palaver"
     assert found["peers"][0]["bytes"] > 0
     assert ("bench-store" in told) == bool(found["missing"])

@@ -157,7 +157,7 @@ class WatchedStore(SqlStore):
         self.done.append("admit")
         return admitted
 
-    async def begin(self, turn: str, lease: str) -> Admitted | None:
+    async def begin(self, turn: str, lease: str) -> bool:
         await self._pass("begin")
         begun = await super().begin(turn, lease)
         self.done.append("begin")

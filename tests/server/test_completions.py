@@ -267,14 +267,14 @@ async def test_a_stored_reply_that_failed_or_was_cut_off_says_so(tmp_path: Path)
     async with opened(tmp_path, ServerSettings()) as door:
         door.hand.put(RuntimeError("no"))
         response, _ = await door.ask(model="test/hand")
-        assert response.status == 500
+        assert response.status == 502
         await door.until_ended(response.headers["palaver-turn"], TurnState.FAILED)
         _, failed = await door.get(f"/v1/chat/completions/{response.headers['palaver-turn']}")
         assert (failed["status"], failed["choices"]) == ("failed", [])
         assert "RuntimeError" in failed["error"]["message"]
         door.hand.put(Accepted(), ContentDelta("So f"), RuntimeError("no"))
         response, _ = await door.ask(model="test/hand")
-        assert response.status == 500
+        assert response.status == 502
         _, cut = await door.get(f"/v1/chat/completions/{response.headers['palaver-turn']}")
         assert cut["status"] == "incomplete"
         assert cut["choices"][0]["message"]["content"] == "So f"

@@ -86,7 +86,7 @@ async def share_one(talker: Talker, client: int, pending: list[Any] | None) -> N
         turn = admitted.turn
         if not admitted.joined:
             waits = admitted.state is TurnState.QUEUED
-            while waits and await talker.store.begin(turn, talker.lease) is None:
+            while waits and not await talker.store.begin(turn, talker.lease):
                 await asyncio.sleep(0.001)
             await talker.log(turn, 0, f"answer to {question}: ")
             await talker.log(turn, 1, "yes")

@@ -22,7 +22,7 @@ from palaver.core.message import Message
 from palaver.core.turn import TurnState
 from palaver.stores.base import Admitted, Attempt, Concurrency, Store
 from tests.stores.contract_sequences import consistent
-from tests.stores.talking import Tables, Talker, assistant, user
+from tests.stores.talking import Tables, Talker, Told, assistant, user
 
 WHO = (("local", None), ("local", "ann"), ("local", "bob"), ("other", None))
 NAMES = ("room", "hall")
@@ -393,7 +393,7 @@ class Script:
             return next((claim for claim in claims if min(claim.counts) > 0), None)
         return next((claim for claim in reversed(claims) if max(claim.counts) < count), None)
 
-    async def _admit(self, request: Request, count: int) -> Admitted:
+    async def _admit(self, request: Request, count: int) -> Told:
         return await self._talkers[request.who].admit(
             request.messages,
             request.conversation,
@@ -459,7 +459,7 @@ class Script:
             return False
         return request.policy == "reject" or len(self._view.queued(place.conversation)) >= MAX_WAITING
 
-    def _check_admitted(self, request: Request, place: Place, admitted: Admitted) -> None:
+    def _check_admitted(self, request: Request, place: Place, admitted: Told) -> None:
         before, after = self._view, View(self._tables(self._folder))
         conversation = admitted.conversation
         assert (place.conversation or conversation) == conversation
@@ -467,7 +467,7 @@ class Script:
         assert after.whose[after.conversations[conversation]["seq"]] == WHO[request.who]
         asked = self._asked[admitted.turn] = Asked([m.text for m in request.messages], conversation)
         if place.waits and request.policy == "queue":
-            assert (admitted.state, admitted.messages) == (TurnState.QUEUED, [])
+            assert admitted.state is TurnState.QUEUED
             assert after.messages == before.messages
             assert after.head(conversation) == before.head(conversation)
             return
@@ -478,7 +478,7 @@ class Script:
         else:
             assert [m.text for m in admitted.messages] == asked.path
 
-    def _check_begun(self, after: View, place: Place, admitted: Admitted, head: int | None) -> None:
+    def _check_begun(self, after: View, place: Place, admitted: Told, head: int | None) -> None:
         before, turn, asked = self._view, after.turns[admitted.turn], self._asked[admitted.turn]
         assert (admitted.state, turn["state"]) == (TurnState.RUNNING, TurnState.RUNNING)
         node = turn["question"]
@@ -565,13 +565,13 @@ class Script:
             self._unchanged(before)
             return
         asked = self._asked[id]
-        begun = await self._store.begin(id, lease)
+        begun = await self._talker_of(turn).begin(Admitted(turn=id, conversation=asked.conversation))
         first = before.queued(asked.conversation)[0]["id"] == id
         if not first or before.answering(asked.conversation) is not None:
-            assert begun is None
+            assert not begun
             self._unchanged(before)
             return
-        assert begun is not None, "its time had come"
+        assert begun, "its time had come"
         after = View(self._tables(self._folder))
         head = before.head(asked.conversation)
         self._check_begun(after, self._below(asked.conversation, head, user(asked.texts[0])), begun, head)

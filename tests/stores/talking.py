@@ -10,9 +10,18 @@ import msgspec
 
 from palaver.core import ids
 from palaver.core.message import Message, canonical
-from palaver.core.tree import read_history
+from palaver.core.tree import Instruction, read_history
 from palaver.core.turn import ContentDelta, TurnState
 from palaver.stores.base import Admission, Admitted, Conversation, Ending, Item, Store
+
+
+class Told(Admitted, frozen=True, kw_only=True):
+    """An admitted turn with its prompt, where it runs; tombstones are left out."""
+
+    messages: list[Message] = msgspec.field(default_factory=list)
+    instructions: list[Instruction] = msgspec.field(default_factory=list)
+    continues: Message | None = None
+
 
 Tables = dict[str, list[dict[str, Any]]]
 """All that a store holds: rows by table, in the order of their sequence numbers."""
@@ -46,10 +55,14 @@ class Talker:
         self.lease = lease
         self.history: list[Message] = []
 
-    async def admit(
+    async def admit(self, messages: Sequence[Message], conversation: str | None = None, **more: Any) -> Told:
+        """Admit a turn and read its prompt; `more` goes into the admission."""
+        return await self.told(await self.put(messages, conversation, **more))
+
+    async def put(
         self, messages: Sequence[Message], conversation: str | None = None, **more: Any
     ) -> Admitted:
-        """Admit a turn; `more` goes into the admission."""
+        """Admit a turn."""
         root = await self.store.root_key(self.owner, self.end_user)
         admission = Admission(
             owner=self.owner,
@@ -64,6 +77,23 @@ class Talker:
         )
         return await self.store.admit(msgspec.structs.replace(admission, **more))
 
+    async def told(self, admitted: Admitted) -> Told:
+        """What this turn answers, if it runs and is new."""
+        told = Told(**msgspec.structs.asdict(admitted))
+        if admitted.joined or admitted.state is not TurnState.RUNNING:
+            return told
+        prompt = await self.store.prompt(admitted.turn, self.lease)
+        messages = [message for message in prompt.messages if message is not None]
+        return msgspec.structs.replace(
+            told, messages=messages, instructions=prompt.instructions, continues=prompt.continues
+        )
+
+    async def begin(self, turn: Admitted) -> Told | None:
+        """Begin a turn that waits; None where it is not its time."""
+        if not await self.store.begin(turn.turn, self.lease):
+            return None
+        return await self.told(msgspec.structs.replace(turn, state=TurnState.RUNNING))
+
     async def end(
         self, turn: str, text: str = "", state: TurnState = TurnState.COMPLETED, **more: Any
     ) -> None:
@@ -71,7 +101,7 @@ class Talker:
         ending = Ending(turn=turn, lease=self.lease, state=state, content=text)
         await self.store.finish(msgspec.structs.replace(ending, **more))
 
-    async def ask(self, question: str, answer: str, conversation: str | None = None) -> Admitted:
+    async def ask(self, question: str, answer: str, conversation: str | None = None) -> Told:
         """Say something and be answered; the whole history goes along."""
         self.history.append(user(question))
         admitted = await self.admit(self.history, conversation)

@@ -62,6 +62,7 @@ class Asking:
             "items, first first": lambda: store.items("local", known, order="asc"),
             "items, of nothing": lambda: store.items("local", "conv_nothing"),
             "turn": lambda: store.turn("local", self.ended),
+            "prompt": lambda: store.prompt(self.running, self.talker.lease),
             "turn, missing": lambda: store.turn("local", "turn_nothing"),
             "last_instructions": lambda: store.last_instructions("local", known),
             "tree": lambda: store.tree("local", known),

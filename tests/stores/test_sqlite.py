@@ -219,7 +219,7 @@ class TestThreads:
             talkers = [Talker(store, end_user=f"{i}") for i in range(30)]
             for talker in talkers:
                 await store.root_key(talker.owner, talker.end_user)
-            writes = [asyncio.create_task(talker.admit([user("hi")])) for talker in talkers]
+            writes = [asyncio.create_task(talker.put([user("hi")])) for talker in talkers]
             await asyncio.sleep(0)
             await store.close()
             admitted = await asyncio.gather(*writes)

@@ -23,6 +23,7 @@ from palaver.stores.base.values import (
     Ending,
     Item,
     Order,
+    Prompt,
     TurnRecord,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "Item",
     "NewApiKey",
     "Order",
+    "Prompt",
     "Store",
     "TurnRecord",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from palaver.core.turn import Delta
-from palaver.stores.base.values import Admission, Admitted, Ending
+from palaver.stores.base.values import Admission, Admitted, Ending, Prompt
 
 
 class Turns(Protocol):
@@ -26,11 +26,17 @@ class Turns(Protocol):
         idempotency key that came with another request before, or a place where nothing can hang.
         """
 
-    async def begin(self, turn: str, lease: str) -> Admitted | None:
-        """Hang a queued turn on its conversation's head, once its time has come: None where others go first.
+    async def begin(self, turn: str, lease: str) -> bool:
+        """Hang a queued turn on its conversation's head, once its time has come; False where others go first.
 
         One durable transaction. Turns of a conversation begin in the order of their admission. Raises
         LeaseLost for a turn that has ended, is gone, or is another's.
+        """
+
+    async def prompt(self, turn: str, lease: str) -> Prompt:
+        """What a running turn answers. It may be long, so that it is read apart from what decides and writes.
+
+        Raises LeaseLost for a turn that does not run, is gone, or is another's.
         """
 
     async def log(self, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:

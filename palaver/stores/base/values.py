@@ -63,24 +63,31 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided for a turn: its conversation, and the messages its prompt has in the stored form.
-
-    The last of `messages` are those of the history that was sent; before them comes what it hangs below, where
-    it named that. `instructions` are those in force: the request's own, or else the last ones on that path.
-    `continues` is the reply that it goes on with, the last of `messages`.
+    """What was decided for a turn.
 
     With `joined`, the request repeats another: `turn`, `state` and `lease` are those of the turn that answers
-    it, and there is nothing to begin. A `state` of queued has no messages yet: see `Store.begin`.
+    it, and there is nothing to begin. Else it runs, or is queued and begins in its time (`Store.begin`).
     """
 
     turn: str
     conversation: str
-    messages: list[Message]
-    instructions: list[Instruction] = []
-    continues: Message | None = None
     state: TurnState = TurnState.RUNNING
     joined: bool = False
     lease: str | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running turn answers, in the stored form.
+
+    `messages` are the path to its question, without what the client left out of its history; None stands for
+    a message that was deleted. The last of them are the messages of the history that was sent. `instructions`
+    are those in force: the request's own, or else the last ones above. `continues` is the reply that it goes
+    on with.
+    """
+
+    messages: list[Message | None]
+    instructions: list[Instruction] = []
+    continues: Message | None = None
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,6 +74,7 @@ WITH RECURSIVE path (seq, parent, depth, id) AS (
     SELECT seq, parent, depth, id FROM messages WHERE seq = :seq
     UNION ALL
     SELECT m.seq, m.parent, m.depth, m.id FROM path JOIN messages m ON m.seq = path.parent
+    WHERE m.depth >= (SELECT depth FROM messages WHERE id = :id)
 )
 SELECT seq, parent, depth FROM path WHERE id = :id
 

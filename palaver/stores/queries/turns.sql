@@ -32,8 +32,10 @@ RETURNING seq
 -- name: held_turn
 -- A turn under a lease: nobody else may write it.
 SELECT t.seq, t.id, t.state, t.owner, t.conversation, t.question, t.head_before, t.input, t.instructions,
-       c.id AS conversation_id
-FROM turns t LEFT JOIN conversations c ON c.seq = t.conversation
+       t.continues, t.gap_from, t.gap_to, c.id AS conversation_id, i.body AS instructions_body
+FROM turns t
+LEFT JOIN conversations c ON c.seq = t.conversation
+LEFT JOIN instructions i ON i.seq = t.instructions
 WHERE t.id = :id AND t.lease = :lease AND t.state IN ('queued', 'running')
 
 -- name: open_turns
@@ -51,10 +53,9 @@ WHERE seq = :seq
 
 -- name: instructions_at
 -- The latest turn that ended in this message, or asked it, with its instructions; and the message above.
-SELECT m.parent, t.seq AS turn, i.seq, i.body
+SELECT m.parent, t.seq AS turn, t.instructions
 FROM messages m
 LEFT JOIN turns t ON t.seq = (SELECT max(x.seq) FROM turns x WHERE x.reply = m.seq OR x.question = m.seq)
-LEFT JOIN instructions i ON i.seq = t.instructions
 WHERE m.seq = :message
 
 -- name: instructions_of_fork
