@@ -17,7 +17,7 @@ from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Recor
 from palaver.chat.resends import Resends
 from palaver.chat.waiting import LOOK_AGAIN, Queues
 from palaver.core import ids
-from palaver.core.errors import EngineUnavailable, InvalidRequest, TooManyRequests
+from palaver.core.errors import EngineUnavailable, InvalidRequest, StoreError, TooManyRequests
 from palaver.core.tree import History, read_history
 from palaver.core.turn import TurnState
 from palaver.core.window import Window
@@ -27,6 +27,10 @@ from palaver.running import Beginning, RunningTurn
 from palaver.stores.base import Admission, Admitted, Ending, Store
 
 __all__ = ["HEAD", "Chat", "ChatRequest", "ChatSettings", "OnLeave", "Record"]
+
+
+PATIENCE = 1.0
+"""How long a repeated request waits for a store that failed to take the reply, in seconds."""
 
 
 class Chat:
@@ -95,7 +99,8 @@ class Chat:
     async def _admit(self, request: ChatRequest, model: Model, stored: bool) -> LiveReply:
         if not stored:
             return self._admit_unstored(request, model)
-        history = read_history(request.messages, await self.store.root_key(request.owner, request.end_user))
+        root = await self.store.root_key(request.owner, request.end_user)
+        history = read_history(request.messages, root, goes_on=request.parent is not None)
         admission = self._admission(request, model, history)
         while (admitted := await self.store.admit(admission)).joined:
             if (live := await self._join(request.owner, admitted)) is not None:
@@ -194,7 +199,7 @@ class Chat:
     async def _join(self, owner: str, admitted: Admitted) -> LiveReply | None:
         """The reply of the turn that a request repeats; None where nobody works on that turn any more."""
         running = self._running.get(admitted.turn)
-        if running is not None:
+        if running is not None and not (_is_unstored(running) and await running.stored(PATIENCE)):
             return running.live
         record = await self.store.turn(owner, admitted.turn)
         if not record.state.ended and admitted.lease == self.lease:
@@ -204,7 +209,8 @@ class Chat:
         while not record.state.ended:
             await asyncio.sleep(LOOK_AGAIN)
             record = await self.store.turn(owner, admitted.turn)
-        return replayed(record)
+        # One that has no answer to give is tried again.
+        return None if record.state in (TurnState.FAILED, TurnState.INCOMPLETE) else replayed(record)
 
     def live(self, owner: str, turn: str) -> LiveReply | None:
         """The reply of a turn that runs in this process, or None."""
@@ -266,6 +272,12 @@ class Chat:
         if turns:
             await asyncio.wait([t.task for t in turns])
         await self.catalog.close()
+
+
+def _is_unstored(turn: RunningTurn) -> bool:
+    """Whether a turn has ended, and the store did not take that."""
+    outcome = turn.live.outcome
+    return outcome is not None and isinstance(outcome.error, StoreError)
 
 
 def _abandoned(turn: Admitted) -> Ending:

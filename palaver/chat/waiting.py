@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from palaver.core.errors import ConversationBusy
+import structlog
+
+from palaver.core.errors import ConversationBusy, LeaseLost, StoreError, StoreRefused
 from palaver.core.tree import History
 from palaver.core.window import Window, rendered, woven
 from palaver.running import Beginning
 from palaver.stores.base import Prompt, Store
+
+log = structlog.get_logger(__name__)
 
 LOOK_AGAIN = 1.0
 """Seconds between looks whether the time of a queued turn has come: another process may have ended what it
@@ -31,7 +35,7 @@ class Queues:
         deadline = asyncio.get_running_loop().time() + self._max_wait
         while True:
             moved = self._moved.setdefault(window.conversation, asyncio.Event())
-            if await self._store.begin(window.turn, self._lease):
+            if await self._begin(window.turn):
                 return await self.now(window, history)
             if asyncio.get_running_loop().time() > deadline:
                 raise ConversationBusy(
@@ -41,6 +45,16 @@ class Queues:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN):
                     await moved.wait()
+
+    async def _begin(self, turn: str) -> bool:
+        """Whether a turn has begun. A store that does not answer may do so while there is time."""
+        try:
+            return await self._store.begin(turn, self._lease)
+        except (LeaseLost, StoreRefused):
+            raise
+        except StoreError as error:
+            log.warning("a turn could not begin yet", turn=turn, error=error.message)
+            return False
 
     async def now(self, window: Window, history: History) -> Beginning:
         """What a turn whose time has come begins with."""

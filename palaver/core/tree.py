@@ -110,13 +110,18 @@ class Tree(Protocol):
         """The key of the message at `depth` on the path to `node`; None where there is none."""
 
 
-def read_history(messages: Sequence[Message], root: bytes) -> History:
-    """Split a request's messages into instructions and keyed messages. Never raises."""
-    first_user = next((i for i, m in enumerate(messages) if m.role == "user"), len(messages))
+def read_history(messages: Sequence[Message], root: bytes, *, goes_on: bool = False) -> History:
+    """Split a request's messages into instructions and keyed messages. Never raises.
+
+    With `goes_on` they are the latest of a path: instructions are those that come before all others. What comes
+    later was said at that point of the conversation, and stays there.
+    """
+    speak = ("system", "developer") if goes_on else ("user",)
+    first = next((i for i, m in enumerate(messages) if (m.role in speak) is not goes_on), len(messages))
     instructions: list[Instruction] = []
     kept: list[Message] = []
     for i, message in enumerate(messages):
-        if i < first_user and message.role in ("system", "developer"):
+        if i < first and message.role in ("system", "developer"):
             instructions.append(Instruction(len(kept), message))
         else:
             kept.append(message)

@@ -35,7 +35,7 @@ from palaver.engines.base import Model, Options
 from palaver.live import LiveReply, Outcome
 from palaver.running.beginning import Beginning
 from palaver.running.fitting import fit
-from palaver.running.keeping import keep_end
+from palaver.running.keeping import Hurry, keep_end
 from palaver.stores.base import Ending, Store
 
 __all__ = ["Beginning", "RunningTurn"]
@@ -96,7 +96,7 @@ class RunningTurn:
         self._first_token_at: int | None = None
         self._logged = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._last_try = asyncio.Event()
+        self._hurry = Hurry()
         self.left = False
         """Whether its last reader has left it, and is expected back no more."""
 
@@ -124,7 +124,13 @@ class RunningTurn:
 
     def hurry(self) -> None:
         """palaver shuts down: try once more to store the end, and leave the rest to recovery."""
-        self._last_try.set()
+        self._hurry.give_up()
+
+    async def stored(self, seconds: float) -> bool:
+        """Whether its end is stored; where that has failed it is tried now, and waited for so long."""
+        self._hurry.try_now()
+        await asyncio.wait((self.task,), timeout=seconds)
+        return self.task.done()
 
     async def _run(self) -> None:
         logging = asyncio.create_task(self._log()) if self.store else None
@@ -136,7 +142,7 @@ class RunningTurn:
                 log.error("the text of a reply was not logged", turn=self.window.turn, exc_info=died)
         try:
             if self.store is not None:
-                await keep_end(self.store, self._ending(outcome), self.live, outcome, self._last_try)
+                await keep_end(self.store, self._ending(outcome), self.live, outcome, self._hurry)
             self.live.end(outcome)
         finally:
             # Only now: readers may leave until the very end, and each who does sets it anew.

@@ -19,12 +19,32 @@ FINISH_RETRIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between attempts to store the end of a turn; the last of them again and again."""
 
 
-async def keep_end(
-    store: Store, ending: Ending, live: LiveReply, outcome: Outcome, last_try: asyncio.Event
-) -> None:
+class Hurry:
+    """Has what is tried again and again be tried at once, and with `give_up` for the last time."""
+
+    def __init__(self) -> None:
+        self._now = asyncio.Event()
+        self.gave_up = False
+
+    def try_now(self) -> None:
+        self._now.set()
+
+    def give_up(self) -> None:
+        self.gave_up = True
+        self._now.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long, or until somebody is in a hurry."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._now.wait()
+        self._now.clear()
+
+
+async def keep_end(store: Store, ending: Ending, live: LiveReply, outcome: Outcome, hurry: Hurry) -> None:
     """Store the end of a turn. Where the store fails, readers hear that at once, and it is tried until it works.
 
-    Once `last_try` is set it is tried no more; recovery closes the turn at the next start.
+    Once somebody gives up it is tried no more; recovery closes the turn at the next start.
     """
     for wait in itertools.chain(FINISH_RETRIES, itertools.repeat(FINISH_RETRIES[-1])):
         try:
@@ -47,11 +67,9 @@ async def keep_end(
             live.end(Outcome(state=outcome.state, error=StoreError()))
             await _close(store, ending, StoreError())
             return
-        if last_try.is_set():
+        if hurry.gave_up:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await last_try.wait()
+        await hurry.wait(wait)
 
 
 async def _close(store: Store, ending: Ending, error: StoreError) -> None:

@@ -59,9 +59,10 @@ def _placed(
 ) -> tuple[Place, History, Row]:
     """Where the turn hangs, its history with that conversation's keys, and the conversation."""
     history, exact = admission.history, admission.at_head or admission.parent is not None
-    again = places.again(session, tried, history, exact) if tried else None
-    if again is not None:
-        return again, history, _conversation(session, again)
+    if tried is not None:
+        again = places.retried(session, tried, history, exact=exact, at_head=admission.at_head)
+        if again is not None:
+            return again, history, _conversation(session, again)
     named, is_new = places.conversation_named(session, owner, end_user, admission.conversation)
     if is_new:
         named = writing.add_conversation(session, owner, end_user, admission)
@@ -166,7 +167,7 @@ def _head(session: Session, conversation: int) -> int | None:
 def _move_head(session: Session, conversation: int, place: Place, written: Written, head: int | None) -> None:
     """What matches nothing in a conversation that has begun may be a chore, such as a request for a title: the
     head stays where it is until something goes on from there."""
-    if head is None or place.parent is not None or place.exact:
+    if head is None or ((place.parent is not None or place.exact) and place.moves_head):
         session.run(
             "move_head",
             seq=conversation,

@@ -55,7 +55,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     `matched` messages of the history stand in the tree already, the last of them is `parent`. `exact` places
     were named: the prompt has the whole path above them. `continues` is the reply that is to go on; `waits`
-    says that another turn is being answered there. `retry` hangs nothing new: it asks for another reply.
+    says that another turn is being answered there. `retry` hangs nothing new: it asks for another reply to what
+    hangs below `asked_below`. Where the conversation has gone on meanwhile, it does not move the head.
     """
 
     conversation: str | None
@@ -66,6 +67,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     continues: Row | None = None
     waits: bool = False
     retry: bool = False
+    asked_below: int | None = None
+    moves_head: bool = True
 
 
 def by_content(session: Session, owner: int, history: History, named: str | None) -> Place:
@@ -91,7 +94,26 @@ def again(session: Session, turn: Row, history: History, exact: bool) -> Place |
         exact=exact,
         continues=continues,
         retry=True,
+        asked_below=turn["parent"],
     )
+
+
+def retried(session: Session, turn: Row, history: History, *, exact: bool, at_head: bool) -> Place | None:
+    """Where a turn is tried again; None where it is to find its place anew.
+
+    It asks for another reply to its question. But a turn for the head that said nothing has lost its place to
+    what came after: it goes to the end like any other, and may have to wait.
+    """
+    place = again(session, turn, history, exact)
+    if place is None:
+        return None
+    head = session.one("head_node", id=turn["conversation"])
+    if head is None or head["seq"] in (turn["question"], turn["reply"]):
+        return place
+    if at_head and turn["reply"] is None:
+        return None
+    has_gone_on = at_head or session.one("on_path", seq=head["seq"], id=turn["question_id"]) is not None
+    return msgspec.structs.replace(place, moves_head=not has_gone_on)
 
 
 def below(

@@ -27,7 +27,7 @@ class Input(msgspec.Struct, frozen=True):
     @property
     def history(self) -> History:
         """As a history whose keys start nowhere: it hangs below a message, which gives it its keys."""
-        history = read_history(self.messages, b"")
+        history = read_history(self.messages, b"", goes_on=True)
         return msgspec.structs.replace(history, instructions=self.instructions)
 
 
@@ -151,7 +151,7 @@ def add_turn(
         metadata=to_json(admission.metadata) if admission.metadata else None,
         input=to_json(Input(history.messages, history.instructions)) if waits else None,
         instructions=instructions,
-        parent=place.parent.id if place and place.parent else None,
+        parent=_asked_below(place),
         question=question,
         continues=place.continues["seq"] if place and place.continues else None,
         head_before=head_before,
@@ -163,6 +163,13 @@ def add_turn(
     assert row is not None
     seq: int = row["seq"]
     return seq
+
+
+def _asked_below(place: Place | None) -> int | None:
+    """The message that a turn's input hangs below, or the last one of it where it is there already."""
+    if place is None or place.parent is None:
+        return None
+    return place.asked_below if place.retry else place.parent.id
 
 
 def instructions_number(session: Session, owner: int, instructions: list[Instruction]) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from palaver.chat import Chat, ChatSettings, waiting
-from palaver.core.errors import ConversationBusy, StoreError
+from palaver.core.errors import ConversationBusy, StoreRefused
 from palaver.core.turn import TurnState
 from palaver.deletion import Deletion
 from palaver.live import LiveReply
@@ -174,17 +174,17 @@ class TestEnds:
         plays[0].finish()
         assert (await last.ended()).state is TurnState.COMPLETED
 
-    async def test_a_store_that_fails_when_its_time_has_come(
+    async def test_a_store_that_refuses_when_its_time_has_come(
         self, chat: Chat, store: WatchedStore, engine: PuppetEngine
     ) -> None:
         lives = [await say(chat, text) for text in ("one", "two", "three")]
         await engine.play()
         await until_begun(store, 2)
-        store.failures["begin"] = [StoreError("The disk is out of order.")]
+        store.failures["begin"] = [StoreRefused()]
         (await engine.play()).finish()
         outcomes = [await lives[0].ended(), await lives[1].ended()]
         assert [outcome.state for outcome in outcomes] == [TurnState.COMPLETED, TurnState.FAILED]
-        assert isinstance(outcomes[1].error, StoreError)
+        assert isinstance(outcomes[1].error, StoreRefused)
         (await engine.play(1)).finish()
         assert (await lives[2].ended()).state is TurnState.COMPLETED
 
