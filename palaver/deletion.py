@@ -6,8 +6,8 @@ from __future__ import annotations
 from palaver.chat import Chat
 from palaver.stores.base import Conversation, Deleted
 
-PAGE = 500
-"""As many conversations as are read at a time."""
+DELETED = "Something in its conversation was deleted while it was being answered."
+"""What the readers of a turn hear that a deletion stops."""
 
 
 class Deletion:
@@ -24,31 +24,33 @@ class Deletion:
         ConversationNotFound, and MessageNotFound for a message of another conversation or one deleted before.
         """
         await self._store.items(owner, conversation, to=message, limit=1)
-        await self._chat.stop_turns(owner, conversation=conversation)
+        await self._chat.stop_turns(owner, DELETED, conversation=conversation)
         delete = self._store.delete_branch if branch else self._store.delete_message
         return await delete(owner, message)
 
     async def turn(self, owner: str, turn: str) -> Deleted:
         """Delete a turn's reply, and its question unless something else answers it. Raises TurnNotFound."""
         live = self._chat.live(owner, turn)
-        await self._chat.cancel(owner, turn)
+        await self._chat.cancel(owner, turn, DELETED)
         if live is not None and live.conversation is None:
             return Deleted()  # it was not stored, and has just gone
         return await self._store.delete_turn(owner, turn)
 
     async def conversation(self, owner: str, conversation: str) -> Deleted:
         """Delete a conversation (an id). Raises ConversationNotFound."""
-        await self._chat.stop_turns(owner, conversation=conversation)
+        await self._chat.stop_turns(owner, DELETED, conversation=conversation)
         return await self._store.delete_conversation(owner, conversation)
 
     async def end_user(self, owner: str, end_user: str) -> Deleted:
         """Delete all conversations of an end user, and the name; nothing where there is none."""
-        await self._chat.stop_turns(owner, conversations=await self._conversations_of(owner, end_user))
+        await self._chat.stop_turns(
+            owner, DELETED, conversations=await self._store.conversations_of(owner, end_user)
+        )
         return await self._store.delete_end_user(owner, end_user)
 
     async def owner(self, owner: str) -> Deleted:
         """Delete everything of an owner; nothing where there is none."""
-        await self._chat.stop_turns(owner)
+        await self._chat.stop_turns(owner, DELETED)
         return await self._store.delete_owner(owner)
 
     async def aged(self, before: int, owner: str | None = None) -> Deleted:
@@ -62,19 +64,4 @@ class Deletion:
         self, before: int, owner: str | None = None, *, show: int = 100
     ) -> tuple[int, list[Conversation]]:
         """How many conversations `aged` would delete, and the oldest of them."""
-        shown: list[Conversation] = []
-        count, after = 0, None
-        while page := await self._store.aged(before, owner=owner, after=after, limit=PAGE):
-            shown += page[: show - len(shown)]
-            count, after = count + len(page), page[-1].id
-        return count, shown
-
-    async def _conversations_of(self, owner: str, end_user: str) -> set[str]:
-        found: set[str] = set()
-        after = None
-        while page := await self._store.conversations(
-            owner, end_user=end_user, one_shots=True, temporary=True, after=after, limit=PAGE
-        ):
-            found |= {conversation.id for conversation in page}
-            after = page[-1].id
-        return found
+        return await self._store.aged(before, owner=owner, limit=show)

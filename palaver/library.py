@@ -21,9 +21,11 @@ import msgspec
 
 from palaver import __version__, wiring
 from palaver.config import Config, load
-from palaver.core.errors import EngineUnavailable, PalaverError, RequestError
+from palaver.core.errors import EngineUnavailable, InvalidRequest, PalaverError, RequestError
 
 UNAVAILABLE = 503
+NO_NAMES = ("", ".", "..")
+"""What a path cannot have as a part: it would lead elsewhere."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -130,7 +132,7 @@ class Palaver:
         """
         body = {"model": model or self.model, "messages": list(messages), "stream": True, **parameters}
         given = {
-            "conversation": conversation or None,
+            "conversation": None if conversation is None else _named(conversation, "conversation"),
             "parent": parent,
             "concurrency": concurrency,
             "temporary": temporary,
@@ -152,7 +154,7 @@ class Palaver:
 
     async def cancel(self, turn: str) -> None:
         """Stop a running reply; its text so far is kept. Returns when that is stored."""
-        await self._get("POST", f"/v1/chat/completions/{turn}/cancel", json={})
+        await self._get("POST", f"/v1/chat/completions/{_part(turn, 'turn')}/cancel", json={})
 
     async def conversations(self, **query: Any) -> dict[str, Any]:
         """A page of conversations, last updated first: `limit`, `after`, `name`, `user`, `include_tasks`,
@@ -188,7 +190,7 @@ class Palaver:
 
         Raises RequestError, with param ``name`` for a name that is taken.
         """
-        asked = {"message": message, "name": name}
+        asked = {"message": message, "name": None if name is None else _named(name, "name")}
         body = {key: value for key, value in asked.items() if value is not None}
         return await self._get("POST", _path(ref) + "/fork", json=body)
 
@@ -198,16 +200,16 @@ class Palaver:
 
     async def delete_item(self, ref: str, message: str, *, branch: bool = False) -> dict[str, Any]:
         """Delete a message (its id) of a conversation, with `branch` all below it too; the conversation then."""
-        path = f"{_path(ref)}/items/{quote(message, safe='')}?branch={str(branch).lower()}"
+        path = f"{_path(ref)}/items/{_part(message, 'message')}?branch={str(branch).lower()}"
         return await self._get("DELETE", path)
 
     async def delete_user(self, user: str) -> dict[str, Any]:
         """Delete all conversations of an end user, and the name; how much it was."""
-        return await self._get("DELETE", f"/v1/users/{quote(user, safe='')}")
+        return await self._get("DELETE", f"/v1/users/{_part(user, 'user')}")
 
     async def delete_owner(self, owner: str) -> dict[str, Any]:
         """Delete everything of an owner, API keys too; how much it was."""
-        return await self._get("DELETE", f"/v1/owners/{quote(owner, safe='')}")
+        return await self._get("DELETE", f"/v1/owners/{_part(owner, 'owner')}")
 
     async def retention(self, older_than_days: float, **more: Any) -> dict[str, Any]:
         """What is older; it is deleted with a `dry_run` of False. Of one `owner`, or of all."""
@@ -220,7 +222,7 @@ class Palaver:
 
     async def model_named(self, name: str) -> dict[str, Any]:
         """One model, by its name or an alias. Raises RequestError with code ``model_not_available``."""
-        return await self._get("GET", f"/v1/models/{quote(name, safe='')}")
+        return await self._get("GET", f"/v1/models/{_part(name, 'name')}")
 
     async def api_keys(self) -> list[dict[str, Any]]:
         """All API keys that were ever made, without the keys themselves."""
@@ -233,7 +235,7 @@ class Palaver:
 
     async def revoke_api_key(self, id: str) -> dict[str, Any]:
         """Accept a key no longer. Raises RequestError with code ``api_key_not_found``."""
-        return await self._get("DELETE", f"/v1/keys/{quote(id, safe='')}")
+        return await self._get("DELETE", f"/v1/keys/{_part(id, 'id')}")
 
     async def _get(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         async with self._request(method, path, **options) as response:
@@ -263,8 +265,20 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         raise EngineUnavailable("The connection to palaver broke in mid-reply.") from error
 
 
-def _path(conversation: str) -> str:
-    return f"/v1/conversations/{quote(conversation, safe='')}"
+def _path(ref: str) -> str:
+    return f"/v1/conversations/{_part(ref, 'conversation')}"
+
+
+def _part(value: str, param: str) -> str:
+    """A part of a path. Raises InvalidRequest for what cannot be one."""
+    return quote(_named(value, param), safe="")
+
+
+def _named(value: str, param: str) -> str:
+    """A name or an id. Raises InvalidRequest for what cannot be one."""
+    if value in NO_NAMES:
+        raise InvalidRequest(f"`{param}` cannot be {value!r}: nothing has that name.", param=param)
+    return value
 
 
 def _query(query: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 import msgspec
 
 from palaver.core import ids
-from palaver.core.errors import EngineError, PalaverError
+from palaver.core.errors import EngineError, PalaverError, TurnCancelled
 from palaver.core.turn import (
     ContentDelta,
     Delta,
@@ -167,7 +167,8 @@ def replayed(turn: TurnRecord) -> LiveReply:
             live.publish(delta)
         if message.tool_calls:
             live.publish(ToolCalls(message.tool_calls))
-    error = EngineError(turn.error_message) if turn.error_message else None
+    kind = TurnCancelled if turn.state is TurnState.CANCELLED else EngineError
+    error = kind(turn.error_message) if turn.error_message else None
     live.end(
         Outcome(
             state=turn.state,

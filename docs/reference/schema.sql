@@ -83,6 +83,8 @@ CREATE TABLE deletions (
     scrubbed_at   INTEGER                         -- when its last bytes were gone from the files
 ) STRICT;
 
+CREATE INDEX deletions_unscrubbed ON deletions (seq) WHERE scrubbed_at IS NULL;
+
 CREATE TABLE end_users (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     owner       INTEGER NOT NULL REFERENCES owners (seq),

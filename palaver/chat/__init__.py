@@ -91,7 +91,9 @@ class Chat:
             raise InvalidRequest("This server records nothing, so `store` cannot be true.", param="store")
         if request.store is False or record == "none":
             if request.parent is not None:
-                raise InvalidRequest("With `parent` a turn is stored: below what is stored.", param="parent")
+                raise InvalidRequest(
+                    "What hangs below a stored message is stored: leave `store` out.", param="parent"
+                )
             return False
         named = request.conversation is not None or request.parent is not None
         return record == "all" or request.store is True or named
@@ -217,8 +219,10 @@ class Chat:
         running = self._running.get(turn)
         return running.live if running and running.window.owner == owner else None
 
-    async def cancel(self, owner: str, turn: str) -> None:
+    async def cancel(self, owner: str, turn: str, reason: str | None = None) -> None:
         """Stop a turn that runs or waits, keeping its text; returns when that is stored. One that has ended stays.
+
+        With a `reason` its readers hear that, as an error; else only those that have heard nothing yet hear of it.
 
         Raises TurnNotFound.
         """
@@ -226,13 +230,18 @@ class Chat:
         if running is None or running.window.owner != owner:
             await self.store.turn(owner, turn)
             return
-        running.stop(TurnState.CANCELLED)
+        running.stop(TurnState.CANCELLED, reason)
         await running.live.ended()
 
     async def stop_turns(
-        self, owner: str, *, conversation: str | None = None, conversations: Collection[str] | None = None
+        self,
+        owner: str,
+        reason: str,
+        *,
+        conversation: str | None = None,
+        conversations: Collection[str] | None = None,
     ) -> None:
-        """Stop an owner's turns that run or wait: all, or those of some conversations (ids).
+        """Stop an owner's turns that run or wait: all, or those of some conversations (ids); readers hear why.
 
         Returns when they have ended and that is stored, where the store works.
         """
@@ -243,7 +252,7 @@ class Chat:
             if turn.window.owner == owner and (these is None or turn.window.conversation in these)
         ]
         for turn in turns:
-            turn.stop(TurnState.CANCELLED)
+            turn.stop(TurnState.CANCELLED, reason)
         for turn in turns:
             await turn.live.ended()
 

@@ -35,7 +35,7 @@ def backup(
     from palaver.wiring import upkeep
 
     with directly(config):
-        made = upkeep.backup(config, target or upkeep.default_backup(config), force=force)
+        made = upkeep.backup(config, target, force=force)
     terminal = Terminal()
     if as_json:
         terminal.say(msgspec.json.format(msgspec.json.encode(made)).decode())

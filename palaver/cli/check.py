@@ -40,6 +40,7 @@ def check(
     told = f"{report.store}: {counted(report.rows)}; "
     if report.version < report.newest:
         told += f"of version {report.version}, so only its form was checked; "
-    terminal.note(told + (f"{report.problems} problems" if report.problems else "nothing is wrong"))
+    problems = "1 problem" if report.problems == 1 else f"{report.problems} problems"
+    terminal.note(told + (problems if report.problems else "nothing is wrong"))
     if report.problems:
         raise typer.Exit(1)

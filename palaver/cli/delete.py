@@ -14,7 +14,7 @@ from palaver.cli.keys import days
 from palaver.cli.options import WHERE, takes
 from palaver.cli.wording import columns, harmless
 from palaver.config import Config
-from palaver.core.errors import ConfigError
+from palaver.core.errors import ConfigError, NotFound
 
 if TYPE_CHECKING:
     from palaver.cli.terminal import Terminal
@@ -47,7 +47,9 @@ def delete(
         ),
     ] = None,
     branch: Annotated[bool, typer.Option("--branch", help="With --message: all below it too.")] = False,
-    user: Annotated[str | None, typer.Option(metavar="NAME", help="All of an end user.")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="All of an end user of the owner local.")
+    ] = None,
     everything_of: Annotated[
         str | None, typer.Option(metavar="OWNER", help="All of an owner, API keys too.")
     ] = None,
@@ -173,7 +175,7 @@ async def conversations_plan(palaver: Palaver, refs: Sequence[str]) -> Plan:
 
 
 async def user_plan(palaver: Palaver, user: str) -> Plan:
-    """All of an end user. Raises PalaverError."""
+    """All of an end user of this owner. Raises PalaverError."""
     found: list[dict[str, Any]] = []
     more = True
     while more:
@@ -186,6 +188,11 @@ async def user_plan(palaver: Palaver, user: str) -> Plan:
         )
         found += page["data"]
         more = page["has_more"]
+    if not found:
+        raise NotFound(
+            f"The owner local has nothing of an end user {user}. "
+            "What another owner has is deleted over HTTP, with a key of that owner."
+        )
 
     async def do() -> dict[str, Any]:
         return await palaver.delete_user(user)
@@ -198,17 +205,22 @@ async def retention_plan(palaver: Palaver, older_than: float | None, owner: str 
     of = {} if owner is None else {"owner": owner}
     age = ANY_AGE if older_than is None else older_than
     preview = await palaver.retention(age, **of)
+    keys = [] if owner is None else [key for key in await palaver.api_keys() if key["owner"] == owner]
 
     async def do() -> dict[str, Any]:
-        if owner is not None:
-            return await palaver.delete_owner(owner)
-        return await palaver.retention(age, dry_run=False)
+        if owner is None:
+            return await palaver.retention(age, dry_run=False)
+        done = await palaver.delete_owner(owner)
+        if not keys and not done["conversations"]:
+            raise NotFound(f"There is nothing of an owner {owner}.")
+        return done
 
     lines = _listed(preview["data"], preview["conversations"])
     if owner is None:
         return Plan(preview["conversations"], lines, do)
-    keys = [key for key in await palaver.api_keys() if key["owner"] == owner]
-    return Plan(max(1, preview["conversations"]), [*lines, f"and {len(keys)} API keys of {owner}"], do)
+    # What runs just now is not in the preview, so an empty one does not say that there is nothing.
+    lines.append(f"and {len(keys)} API key{'s'[: len(keys) != 1]} of {owner}")
+    return Plan(max(1, preview["conversations"]), lines, do)
 
 
 def _listed(found: Sequence[dict[str, Any]], count: int) -> list[str]:

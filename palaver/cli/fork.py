@@ -39,6 +39,7 @@ def fork(
 async def _fork(config: Config, ref: str, message: str | None, name: str | None, as_json: bool) -> None:
     from palaver.cli.link import Link
     from palaver.cli.messages import message_id
+    from palaver.cli.names import ref_of
     from palaver.cli.terminal import Terminal
 
     async with Link(config) as link:
@@ -48,6 +49,6 @@ async def _fork(config: Config, ref: str, message: str | None, name: str | None,
     if as_json:
         terminal.say(json.dumps(copy, ensure_ascii=False, indent=2))
         return
-    called = copy["name"] or copy["id"]
+    called = ref_of(copy)
     terminal.say(called)
     terminal.note(f"{copy['messages']} messages were copied; `palaver chat {called}` goes on there.")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from palaver.cli.names import ref_of
 from palaver.cli.options import WHERE, takes
-from palaver.cli.wording import columns, harmless, moment
+from palaver.cli.wording import columns, line, moment
 from palaver.config import Config
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ async def _list(config: Config, limit: int, show_all: bool, as_json: bool) -> No
     if as_json:
         terminal.say(json.dumps({"object": "list", "data": found}, ensure_ascii=False, indent=2))
         return
-    for line in columns(rows(found)):
-        terminal.say(line[: wide()])
+    for row in columns(rows(found)):
+        terminal.say(row[: wide()])
     if hidden:
         terminal.note(f"Left out: {hidden} that nothing has continued; --all lists them too.")
     elif not found:
@@ -84,13 +85,20 @@ async def hidden_count(palaver: Palaver) -> str:
 
 
 def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A line for each conversation: name or id, when, how many messages, how it began."""
+    """A line for each conversation: what commands find it by, when, how many messages, whose, how it began."""
     return [
         [
-            harmless(each["name"] or each["id"]),
+            ref_of(each),
             moment(each["updated_at"]),
             f"{each['messages']} messages",
-            " ".join(harmless(each["title"] or "").split()),
+            "  ".join(part for part in (whose(each), line(each["title"] or "")) if part),
         ]
         for each in found
     ]
+
+
+def whose(conversation: Mapping[str, Any]) -> str:
+    """The name of a conversation that is listed by its id, and the end user; empty where there is neither."""
+    name, user = conversation["name"], conversation["user"]
+    named = line(name) if name and ref_of(conversation) != name else ""
+    return " ".join(part for part in (named, f"of {line(user)}" if user else "") if part)

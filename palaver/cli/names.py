@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+from palaver.cli.wording import line
+
 OURS = "palaver"
 """What the source of a conversation that this command line began starts with."""
 
@@ -26,6 +28,17 @@ def model_name(asked: str) -> str:
     if asked.startswith("scripted:"):
         return "scripted"
     return PurePath(asked).stem if asked.endswith(".gguf") else asked
+
+
+def ref_of(conversation: Mapping[str, Any]) -> str:
+    """What commands find a conversation by: its name, or the id.
+
+    A name that somebody else than the owner has it by is looked up among that end user's only; one that does not
+    look as it is written cannot be typed.
+    """
+    name = conversation["name"]
+    usable = name and not conversation["user"] and name == line(name) and name not in (".", "..")
+    return str(name if usable else conversation["id"])
 
 
 def to_continue(conversations: Sequence[Mapping[str, Any]]) -> str | None:

@@ -43,6 +43,7 @@ HELP = """\
 /tree          the branches that this makes; /branch MESSAGE goes to one
 /help          this
 /quit          leave; so do Ctrl-D, and Ctrl-C twice
+After /edit alone comes the other question; an empty line, Ctrl-C or a command changes nothing.
 A line that begins with a space is never a command. Alt-Enter begins a new line. Ctrl-C stops a reply."""
 
 
@@ -70,6 +71,8 @@ class Session:
         self._talk = Talk(link, model=model)
         self._unkept = False
         self._prompt: Prompt | None = None
+        self._put_back: str | None = None
+        """A line that was read and is still to be taken."""
         self._leaving = False
         """Whether one more Ctrl-C leaves."""
         self._commands = {
@@ -110,14 +113,14 @@ class Session:
         self._prompt = prompt
         while True:
             try:
-                line = await prompt.line()
+                line = self._put_back or await prompt.line()
             except KeyboardInterrupt:
                 if self._leaving:
                     break
                 self._leaving = True
                 self._terminal.note("Ctrl-C again leaves, and so does Ctrl-D.")
                 continue
-            self._leaving = False
+            self._leaving, self._put_back = False, None
             if line is None or line.strip() == "/quit":
                 break
             if line.strip():
@@ -236,10 +239,13 @@ class Session:
         """What is to be asked in place of the question before; empty if the person thinks better of it."""
         if not self._terminal.is_terminal:
             self._terminal.note(f"In place of: {before}")
+        before = f" {before}" if before.startswith("/") else before
         try:
             line = await self._prompt.line(before) if self._prompt else None
         except KeyboardInterrupt:
             line = None
+        if line and line.startswith("/"):
+            self._put_back, line = line, None
         return (line or "").strip()
 
     async def _continue(self, _: str) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from palaver.cli.messages import is_cut, message_id, shown_text
 from palaver.cli.options import WHERE, takes
-from palaver.cli.wording import harmless, moment
+from palaver.cli.wording import harmless, line, moment
 from palaver.config import Config
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ async def last_items(palaver: Palaver, ref: str, limit: int, to: str | None = No
 
 def heading(conversation: Mapping[str, Any]) -> str:
     """The first line about a conversation."""
-    name = f"{harmless(conversation['name'])}  " if conversation["name"] else ""
-    of = f"  of {harmless(conversation['user'])}" if conversation["user"] else ""
+    name = f"{line(conversation['name'])}  " if conversation["name"] else ""
+    of = f"  of {line(conversation['user'])}" if conversation["user"] else ""
     return f"{name}{conversation['id']}{of}  {moment(conversation['updated_at'])}"
 
 

@@ -14,6 +14,11 @@ def harmless(text: str) -> str:
     return "".join(c for c in text if c in KEPT_CONTROLS or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
+def line(text: str) -> str:
+    """Text on one line, without control characters."""
+    return " ".join(harmless(text).split())
+
+
 def moment(seconds: float | None) -> str:
     """A time of day here, to the minute; empty where there is none."""
     return "" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")

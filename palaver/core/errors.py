@@ -16,6 +16,7 @@ PalaverError
 │   │   ├── TurnNotFound            no such turn for this owner
 │   │   └── ApiKeyNotFound          no such API key
 │   ├── TurnRunning               what is asked of the turn is possible only when it has ended
+│   ├── TurnCancelled             the turn was stopped, or deleted, before it could answer
 │   ├── ConversationBusy          another turn answers there, and this one may not wait
 │   └── TooManyRequests           a limit on waiting or running turns is reached
 │       └── RateLimited             the API key has used up what it may in a minute
@@ -43,11 +44,15 @@ from __future__ import annotations
 
 
 class PalaverError(Exception):
-    """Something went wrong inside palaver."""
+    """Something went wrong inside palaver.
 
-    def __init__(self, message: str | None = None) -> None:
+    `message` is for whoever runs palaver and may name a file; `public` is for clients and does not.
+    """
+
+    def __init__(self, message: str | None = None, *, public: str | None = None) -> None:
         said = (self.__doc__ or type(self).__name__).strip()
         self.message = message or " ".join(said.split("\n\n")[0].split())
+        self.public = public or self.message
         super().__init__(self.message)
 
 
@@ -167,6 +172,12 @@ class TurnRunning(RequestError):
     default_code = "turn_running"
 
 
+class TurnCancelled(RequestError):
+    """This turn was cancelled before it said anything."""
+
+    default_code = "turn_cancelled"
+
+
 class ConversationBusy(RequestError):
     """Another turn is being answered in this conversation; try again when it has ended."""
 
@@ -197,7 +208,14 @@ class EngineError(PalaverError):
 
 
 class EngineUnavailable(EngineError):
-    """The model is starting or restarting; try again in a moment."""
+    """The model is starting or restarting; try again in a moment.
+
+    `retry_after` is in seconds, None where nobody said.
+    """
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class EngineTimeout(EngineError):
@@ -207,12 +225,16 @@ class EngineTimeout(EngineError):
 class EngineRefused(EngineError):
     """The model server refused the request.
 
-    `status` is the HTTP status it answered with (400–599).
+    `status` is the HTTP status it answered with (400–599); `retry_after` is in seconds, None where it did
+    not say.
     """
 
-    def __init__(self, message: str | None = None, *, status: int = 400) -> None:
+    def __init__(
+        self, message: str | None = None, *, status: int = 400, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
 
 
 class EngineBroke(EngineError):

@@ -22,7 +22,7 @@ from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Options
 from palaver.engines.chat_stream import chat_events
 from palaver.engines.upstream_body import chat_body
-from palaver.engines.upstream_errors import not_taken, refusal
+from palaver.engines.upstream_errors import come_again, not_taken, refusal
 from palaver.engines.upstream_http import ReplyBody, UpstreamServer
 from palaver.engines.upstream_models import ListedModel, listed_models, props_context, shown_context
 
@@ -147,7 +147,8 @@ class UpstreamEngine:
             answer = await self._rest(response, ERROR_BYTES, deadline)
             unwanted = not_taken(response.status, answer)
             if unwanted is None or unwanted in without:
-                raise refusal(self.name, response.status, answer, self._api_key)
+                again = come_again(response.headers)
+                raise refusal(self.name, response.status, answer, self._api_key, again)
             self._without[options.model] = without | {unwanted}
 
     def _checked(self, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:

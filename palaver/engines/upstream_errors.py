@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -60,6 +64,11 @@ NOT_TAKEN = {
 """Parameters that some servers refuse although all send them, and how the refusal is known."""
 
 
+WAITING = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+LONGEST_WAIT = 3600
+"""As many seconds as a client is told to wait at most, whatever the server says; at least one."""
+
+
 class _Facts(msgspec.Struct):
     """What llama-server adds to the error of an over-long prompt."""
 
@@ -71,11 +80,13 @@ class _Body(msgspec.Struct):
     error: _Facts
 
 
-def refusal(server: str, status: int, body: bytes, secret: str | None = None) -> PalaverError:
+def refusal(
+    server: str, status: int, body: bytes, secret: str | None = None, retry_after: int | None = None
+) -> PalaverError:
     """The error for an answer that is not a reply.
 
     `server` is the upstream's name in the configuration. `secret` is palaver's key there: where the server
-    repeats it, it is blotted out. Never raises.
+    repeats it, it is blotted out. `retry_after` is in seconds. Never raises.
     """
     words = _words(body, secret)
     if 400 <= status < 500:
@@ -91,14 +102,42 @@ def refusal(server: str, status: int, body: bytes, secret: str | None = None) ->
             )
         if status in (403, 413, 422) and ABOUT_LENGTH.search(words):
             status = 400
-        return EngineRefused(words or f"The model server {server} answered {status}.", status=status)
+        return EngineRefused(
+            words or f"The model server {server} answered {status}.", status=status, retry_after=retry_after
+        )
     if status >= 500:
         return EngineUnavailable(
-            f"The model server {server} answered {status}" + (f": {words}" if words else ".")
+            f"The model server {server} answered {status}" + (f": {words}" if words else "."),
+            retry_after=retry_after,
         )
     return EngineRefused(
         f"The model server {server} answered {status}: its base URL is not where the API is.", status=502
     )
+
+
+def come_again(headers: Mapping[str, str]) -> int | None:
+    """After how many seconds the server wants to be asked again; None where it does not say.
+
+    `Retry-After` may be a number, or a date: that is compared with the server's own clock, its header `Date`.
+
+    >>> come_again({"Retry-After": "20"})
+    20
+    """
+    given = headers.get("Retry-After", "").strip()
+    if WAITING.fullmatch(given):
+        wait = float(given)
+    else:
+        try:
+            wait = _moment(given) - _moment(headers.get("Date", ""))
+        except (ValueError, OverflowError):
+            return None
+    return math.ceil(min(max(wait, 1), LONGEST_WAIT))
+
+
+def _moment(date: str) -> float:
+    """Raises ValueError and OverflowError."""
+    found = parsedate_to_datetime(date)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def not_taken(status: int, body: bytes) -> str | None:

@@ -17,6 +17,7 @@ from palaver.core.errors import (
     PalaverError,
     RequestError,
     StoreError,
+    TurnCancelled,
     UnsupportedParameter,
 )
 from palaver.core.message import Message
@@ -170,6 +171,8 @@ class RunningTurn:
             return self._failed(EngineError(f"The model failed to answer ({type(error).__name__})."))
 
     def _cut(self, state: TurnState, reason: str | None) -> Outcome:
+        if state is TurnState.CANCELLED and (reason or not self.live.events):
+            return Outcome(state=state, error=TurnCancelled(reason))
         error = EngineError(reason) if reason else None
         return Outcome(state=state, finish_reason=None if reason else "stop", error=error)
 
@@ -264,7 +267,7 @@ class RunningTurn:
             finish_reason=outcome.finish_reason,
             usage=outcome.usage,
             error_code=type(error).__name__ if error else None,
-            error_message=error.message if error else None,
+            error_message=error.public if error else None,
             deltas=self.live.deltas,
             first_token_at=self._first_token_at,
         )

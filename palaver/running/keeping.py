@@ -79,7 +79,7 @@ async def _close(store: Store, ending: Ending, error: StoreError) -> None:
         lease=ending.lease,
         state=TurnState.INCOMPLETE,
         error_code=type(error).__name__,
-        error_message=error.message,
+        error_message=error.public,
     )
     try:
         await store.finish(bare)

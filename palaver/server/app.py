@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
@@ -23,7 +24,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palaver.chat import Chat
-from palaver.core.errors import BodyTooLarge, NotFound
+from palaver.core.errors import BodyTooLarge, NotFound, StoreError
 from palaver.deletion import Deletion
 from palaver.server.auth import Guard
 from palaver.server.branches import Branches
@@ -100,11 +101,10 @@ class _Door:
                 exchange.meter = self._meters.of(exchange.caller.api_key)
                 if exchange.meter is not None:
                     exchange.meter.count_request()
-            try:
+            if operation.scope != "admin":
                 return await operation.handler(request)
-            finally:
-                if operation.scope == "admin":  # keys and owners may have changed, even where it failed
-                    self._keyring.forget()
+            with self._keyring.changing():  # keys and owners may change, even where it fails
+                return await operation.handler(request)
 
         return handle
 
@@ -145,6 +145,8 @@ class _Door:
             # Whatever went wrong with one request, it ends with an answer, and the others go on.
             if not is_foreseen(error):
                 log.exception("a request failed in an unforeseen way", request=exchange.id)
+            if isinstance(error, StoreError):
+                log.warning("the store failed a request", request=exchange.id, reason=error.message)
             if exchange.status:
                 raise  # an answer has begun, so only a broken connection can tell
             await self._refuse(error, exchange, scope, receive, sending)
@@ -181,7 +183,7 @@ class _Door:
             await _preflight(headers)(scope, receive, send)
             return
         if scope["path"] not in self._open:
-            exchange.caller = await self._guard.caller(headers)
+            await exchange.identify(partial(self._guard.caller, headers))
         if scope["method"] == "POST":
             self._guard.check_content_type(headers)
         try:

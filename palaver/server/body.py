@@ -33,7 +33,10 @@ WORDS = {
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body. Raises BodyTooLarge as soon as it is over `limit` bytes, and ClientGone."""
+    """The request's body, of one who may still ask when all of it is here: a client may take its time.
+
+    Raises BodyTooLarge as soon as it is over `limit` bytes, ClientGone, NotAuthenticated and StoreUnavailable.
+    """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
@@ -49,7 +52,9 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise _too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body"):
-            exchange_of(request).sent = size
+            exchange = exchange_of(request)
+            exchange.sent = size
+            await exchange.identify_again()
             return b"".join(chunks)
 
 

@@ -24,6 +24,7 @@ from palaver.server.conversation_shapes import (
 )
 from palaver.server.exchange import exchange_of
 from palaver.server.headers import NAME_LENGTH
+from palaver.server.names import checked_name
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
 from palaver.stores.base import Store
@@ -132,6 +133,8 @@ class Branches:
         asked = decode(await read_body(request, self._settings.max_body_bytes), _fork)
         if asked.name is not None and asked.name.startswith(ids.CONVERSATION):
             raise InvalidRequest(f"A name cannot begin with {ids.CONVERSATION}: ids do.", param="name")
+        if asked.name is not None:
+            checked_name(asked.name, "name")
         query = decode_fields(request.query_params, ConversationQuery)
         conversation = await find(self._store, request, query.user)
         fork = await self._store.fork(

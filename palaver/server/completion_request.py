@@ -20,7 +20,8 @@ from palaver.core.message import Message, Role, TextPart
 from palaver.core.turn import Sampling
 from palaver.engines.base import Model
 from palaver.server.body import decode
-from palaver.server.headers import NAME_LENGTH, attempt_of, header_text, on_leave_of
+from palaver.server.headers import NAME_LENGTH, attempt_of, on_leave_of
+from palaver.server.names import conversation_of, end_user_of
 from palaver.server.parameters import NO_THINKING, check_sampling, unknown_parameters
 from palaver.server.settings import ServerSettings
 from palaver.stores.base import Concurrency
@@ -129,7 +130,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
         Reference | None,
         Meta(
             description="Where `messages` hang: below the message of this id (`msg_…`), or with `head` below "
-            "the head of the `conversation`; the model sees all that comes before. Without any `messages`, the "
+            "the head of the `conversation`; the model sees all that comes before. With `messages` of `[]` the "
             "message itself is answered again or, a reply that was cut off, continued."
         ),
     ] = None
@@ -206,7 +207,11 @@ def chat_request(asked: Asked, headers: Headers, owner: str, model: Model) -> Ch
     """The request for `chat`. Raises UnsupportedParameter for what the model's engine cannot do."""
     body, capabilities = asked.body, model.engine.capabilities
     _check_content(body.messages, capabilities, model.name)
-    end_user, conversation = end_user_of(headers, body), _conversation(body, headers)
+    end_user, conversation = end_user_of(headers, body), conversation_of(headers, body)
+    if body.concurrency is not None and body.parent != HEAD:
+        raise InvalidRequest(
+            "`concurrency` is for turns with a `parent` of head: others never wait.", param="concurrency"
+        )
     if body.parent == HEAD and conversation is None:
         raise InvalidRequest("Whose head? `parent` of head needs a `conversation`.", param="conversation")
     return ChatRequest(
@@ -271,24 +276,3 @@ def _sampling(body: CompletionRequest) -> Sampling:
         seed=body.seed,
         stop=[body.stop] if isinstance(body.stop, str) else body.stop or None,
     )
-
-
-def end_user_of(headers: Headers, body: CompletionRequest | None = None) -> str | None:
-    """Who is speaking, by the first that names somebody; None where nothing does. Raises InvalidRequest."""
-    in_body = (body.user or body.safety_identifier) if body else None
-    return (
-        in_body
-        or header_text(headers, "palaver-user")
-        or header_text(headers, "x-openwebui-user-id")
-        or (body.prompt_cache_key if body else None)
-        or None
-    )
-
-
-def _conversation(body: CompletionRequest, headers: Headers) -> str | None:
-    if body.conversation is not None:
-        return body.conversation if isinstance(body.conversation, str) else body.conversation.id
-    named = header_text(headers, "palaver-conversation")
-    if named is None or named == "none":  # what a reply says that was not stored; clients send it back
-        named = header_text(headers, "x-openwebui-chat-id")
-    return named

@@ -71,7 +71,7 @@ class Completions:
                 scope="chat",
                 summary="A stored reply",
                 description="The `id` is any form of a turn's id (`chatcmpl-…`, `turn_…`). While the turn is "
-                "running: 409 with `Retry-After`.",
+                "running: 409 with `Retry-After`. A reply that was deleted: 404.",
                 reply=Completion,
             ),
             Operation(
@@ -90,6 +90,7 @@ class Completions:
         asked = read_request(await read_body(request, self._settings.max_body_bytes), self._settings)
         exchange = exchange_of(request)
         model = await self._chat.catalog.find(asked.body.model)
+        await exchange.identify_again()  # an upstream may have taken its time to say what it has
         live = await self._chat.say(chat_request(asked, request.headers, exchange.owner, model))
         exchange.admitted(live)
         if asked.body.stream:
@@ -104,6 +105,8 @@ class Completions:
         record = await self._chat.store.turn(owner, turn)
         if not record.state.ended:
             raise TurnRunning
+        if record.reply is not None and record.reply.deleted:
+            raise TurnNotFound("The reply of this turn was deleted.", code="message_deleted")
         return json_response(stored_completion(record))
 
     async def cancel(self, request: Request) -> Response:

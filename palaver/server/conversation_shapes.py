@@ -13,8 +13,8 @@ from palaver.core import ids
 from palaver.core.message import FilePart, ImagePart, Message, RefusalPart, TextPart, ToolCall
 from palaver.core.tree import Instruction
 from palaver.core.turn import FinishReason, TurnState
-from palaver.server.completion_request import end_user_of
 from palaver.server.exchange import exchange_of
+from palaver.server.names import end_user_of
 from palaver.server.route import path_value
 from palaver.stores.base import Conversation, Item, Store
 

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palaver.server.body import decode_fields
-from palaver.server.completion_request import end_user_of
 from palaver.server.conversation_shapes import (
     USER_HEADERS,
     ConversationDetail,
@@ -27,6 +26,7 @@ from palaver.server.conversation_shapes import (
     item_page,
 )
 from palaver.server.exchange import exchange_of
+from palaver.server.names import end_user_of
 from palaver.server.route import Operation, json_response
 from palaver.stores.base import Store
 

@@ -57,6 +57,7 @@ TABLE: dict[type[Exception], Meaning] = {
     e.Forbidden: Meaning(403, INVALID),
     e.NotFound: Meaning(404, INVALID),
     e.TurnRunning: Meaning(409, INVALID, retry_after=1),
+    e.TurnCancelled: Meaning(409, INVALID),
     e.ConversationBusy: Meaning(409, INVALID, retry_after=1),
     e.BodyTooLarge: Meaning(413, INVALID),
     e.TooManyRequests: Meaning(429, RATE_LIMIT, retry_after=1),
@@ -108,7 +109,7 @@ def detail_of(error: Exception) -> ErrorDetail:
     if isinstance(error, e.RequestError):
         return ErrorDetail(error.message, meaning.type, error.param, error.code or meaning.code)
     if isinstance(error, e.PalaverError):
-        return ErrorDetail(error.message, meaning.type, None, meaning.code)
+        return ErrorDetail(error.public, meaning.type, None, meaning.code)
     if isinstance(error, HTTPException):
         return ErrorDetail(error.detail, meaning.type, None, meaning.code)
     return ErrorDetail(UNFORESEEN_MESSAGE, meaning.type, None, meaning.code)
@@ -117,13 +118,16 @@ def detail_of(error: Exception) -> ErrorDetail:
 def error_response(error: Exception, request_id: str) -> Response:
     """The reply that tells of an error."""
     meaning = meaning_of(error)
-    if isinstance(error, e.RateLimited):
-        meaning = meaning._replace(retry_after=math.ceil(error.retry_after))
+    told = getattr(error, "retry_after", None)  # by the limit, or by the model's server
+    if meaning.retry_after is not None and told is not None:
+        meaning = meaning._replace(retry_after=math.ceil(told))
     headers = dict(getattr(error, "headers", None) or {})  # the router's: Allow
     if meaning.retry_after is not None:
         headers["retry-after"] = str(meaning.retry_after)
     if meaning.status == 429:
         headers["x-ratelimit-reset"] = str(meaning.retry_after)
+    if isinstance(error, e.TurnCancelled):
+        headers["x-should-retry"] = "false"  # SDKs repeat after a 409; this is final
     if meaning.status == 401:
         headers["www-authenticate"] = "Bearer"
     if meaning.status == 413:

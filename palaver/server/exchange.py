@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from starlette.requests import Request
@@ -50,6 +51,7 @@ class Exchange:
         self.arrived = time.time_ns() // 1_000_000
         self.sent = 0
         self.caller = NOBODY
+        self._who: Callable[[], Awaitable[Caller]] | None = None
         self.meter: Meter | None = None
         self.turn: str | None = None
         """The turn's id as the chat completions API shows it."""
@@ -61,6 +63,19 @@ class Exchange:
     @property
     def owner(self) -> str:
         return self.caller.owner
+
+    async def identify(self, who: Callable[[], Awaitable[Caller]]) -> None:
+        """Set the caller to what `who` says. Raises what it raises."""
+        self._who = who
+        self.caller = await who()
+
+    async def identify_again(self) -> None:
+        """Ask once more, where time has passed: the key may have been revoked, or have gone with its owner.
+
+        Raises NotAuthenticated and StoreUnavailable.
+        """
+        if self._who is not None:
+            self.caller = await self._who()
 
     def check_scope(self, scope: str) -> None:
         """Raises ScopeMissing."""

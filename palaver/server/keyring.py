@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ def hash_of(key: str) -> bytes:
 
 
 class Keyring:
-    """The store's keys. What has changed here is known at once (`forget`), what others change soon."""
+    """The store's keys. What is changed here is known at once (`changing`), what others change soon."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Keyring:
         self._today = today
         self._known: dict[bytes, tuple[float, ApiKey]] = {}
         self._version = 0
+        self._changes = 0
         self._was_open = float("-inf")
         self._is_closed = False
         self._used: dict[str, int] = {}
@@ -74,12 +76,27 @@ class Keyring:
         self._known.clear()
         self._was_open = float("-inf")
 
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """While keys may change nothing is remembered, since a change is there before its maker hears of it."""
+        self._changes += 1
+        self.forget()
+        try:
+            yield
+        finally:
+            self._changes -= 1
+            self.forget()
+
+    def _may_remember(self, version: int) -> bool:
+        """Whether what was read since that version is surely not of before a change."""
+        return version == self._version and not self._changes
+
     async def is_needed(self) -> bool:
         """Whether the store ever had a key: then one is asked for. Raises StoreUnavailable."""
         if not self._is_closed and self._clock() - self._was_open >= FRESH:
             version, began = self._version, self._clock()
             self._is_closed = await self._asked(self._store.had_api_key())
-            if version == self._version:
+            if self._may_remember(version):
                 self._was_open = began
         return self._is_closed
 
@@ -104,7 +121,7 @@ class Keyring:
         found = await self._asked(self._store.api_key_of(hash))
         if found is None:
             raise NotAuthenticated
-        if version == self._version:
+        if self._may_remember(version):
             if len(self._known) >= MANY:
                 self._known.clear()
             self._known[hash] = began, found
@@ -116,7 +133,8 @@ class Keyring:
         try:
             return await answer
         except StoreError as error:
-            raise StoreUnavailable(f"API keys cannot be checked at the moment. {error.message}") from error
+            what = "API keys cannot be checked at the moment."
+            raise StoreUnavailable(f"{what} {error.message}", public=f"{what} {error.public}") from error
 
     def _note(self, id: str, now: int) -> None:
         """Remember that a key was used, and now and then tell the store."""

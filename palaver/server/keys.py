@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +20,7 @@ from palaver.server.settings import ServerSettings
 from palaver.stores.base import ApiKey, NewApiKey, Store
 
 DEFAULT_SCOPES: tuple[KeyScope, ...] = ("chat", "read", "write")
+CHOICES = {"scopes[]": get_args(KeyScope)}
 DAY = 24 * 60 * 60
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -145,7 +146,7 @@ class ApiKeys:
 
     async def create(self, request: Request) -> Response:
         body = await read_body(request, self._settings.max_body_bytes)
-        asked, key = decode(body, _decoder), new_key()
+        asked, key = decode(body, _decoder, CHOICES), new_key()
         added = await self._store.add_api_key(
             NewApiKey(
                 id=_new_id(),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Sequence
 
-from palaver.core.errors import ConversationNotFound, MessageNotFound, TurnNotFound
+from palaver.core.errors import ConversationNotFound, MessageNotFound, StoreError, TurnNotFound
 from palaver.stores.base import Conversation, Deleted
 from palaver.stores.database import Database, Row, Session, Verbs
 from palaver.stores.erasing import (
@@ -26,8 +27,6 @@ PORTION = 20
 ATTEMPTS_KEPT = 15 * 60 * 1000
 KEYED_ATTEMPTS_KEPT = 24 * 60 * 60 * 1000
 """How long a repeated request is known, without and with an idempotency key, in milliseconds."""
-BEFORE_ALL = -1
-"""Comes before every time and every sequence number."""
 
 
 class SqlDeletion(Verbs):
@@ -36,6 +35,7 @@ class SqlDeletion(Verbs):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._scrubbing = asyncio.Lock()
+        self._failed: StoreError | None = None
 
     async def delete_message(self, owner: str, message: str) -> Deleted:
         def work(session: Session) -> Deleted:
@@ -115,14 +115,19 @@ class SqlDeletion(Verbs):
         await self._scrub()
         return done
 
+    async def conversations_of(self, owner: str, end_user: str) -> set[str]:
+        rows = await self._database.read(
+            lambda s: s.all("conversation_ids_of_end_user", owner=owner, end_user=end_user)
+        )
+        return {row["id"] for row in rows}
+
     async def aged(
-        self, before: int, *, owner: str | None = None, after: str | None = None, limit: int = 100
-    ) -> list[Conversation]:
-        def work(session: Session) -> list[Conversation]:
-            cursor = session.one("age_cursor", owner=owner, id=after) if after else None
-            if after and cursor is None:
-                raise ConversationNotFound(f"No conversation has the id {after}.", param="after")
-            return [conversation_of(row) for row in _aged(session, before, owner, limit, cursor)]
+        self, before: int, *, owner: str | None = None, limit: int = 100
+    ) -> tuple[int, list[Conversation]]:
+        def work(session: Session) -> tuple[int, list[Conversation]]:
+            found = session.one("count_aged", before=before, owner=owner)
+            rows = session.all("aged_conversations", before=before, owner=owner, limit=limit)
+            return found["conversations"] if found else 0, [conversation_of(row) for row in rows]
 
         return await self._database.read(work)
 
@@ -130,7 +135,7 @@ class SqlDeletion(Verbs):
         def portion(session: Session) -> tuple[Deleted, bool]:
             rows = [
                 {"seq": row["seq"], "end_user": row["end_user_seq"]}
-                for row in _aged(session, before, owner, PORTION, None)
+                for row in session.all("aged_conversations", before=before, owner=owner, limit=PORTION)
             ]
             whose = session.one("owner", name=owner) if owner is not None else None
             done = _erase_all(session, rows)
@@ -171,17 +176,28 @@ class SqlDeletion(Verbs):
     async def _scrub(self) -> None:
         """Wipe the files of what was deleted: now, and earlier where that could not be done.
 
-        Raises StoreUnavailable. What was deleted stays deleted; the next deletion tries to wipe it again.
+        Of many deletions at once, the second to come here wipes for all the others. Where a try fails, it fails for
+        all who waited behind it: each of them would wait as long in vain. Raises StoreUnavailable. What was deleted
+        stays deleted; the next deletion tries to wipe it again.
         """
-        async with (
-            self._scrubbing
-        ):  # of many deletions at once, the second to come here wipes for all the others
-            row = await self._database.read(lambda s: s.one("latest_unscrubbed"))
-            if row is None or row["seq"] is None:
-                return
-            latest = row["seq"]
-            await self._database.scrub()
-            await self._database.write(lambda s: s.run("note_scrubbed", seq=latest, now=now()))
+        before = self._failed
+        async with self._scrubbing:
+            failed = self._failed
+            if failed is not None and failed is not before:
+                raise copy.copy(failed)
+            try:
+                await self._scrub_all()
+            except StoreError as error:
+                self._failed = copy.copy(error)  # without the frames that it came through
+                raise
+
+    async def _scrub_all(self) -> None:
+        row = await self._database.read(lambda s: s.one("latest_unscrubbed"))
+        if row is None or row["seq"] is None:
+            return
+        latest = row["seq"]
+        await self._database.scrub()
+        await self._database.write(lambda s: s.run("note_scrubbed", seq=latest, now=now()))
 
 
 OF_AN_OWNER = ("remove_instructions_of", "remove_end_users_of", "remove_api_keys_of", "remove_owner")
@@ -233,17 +249,6 @@ def _erase_all(session: Session, conversations: Sequence[Row]) -> Deleted:
     for row in conversations:
         done = plus(done, erase_conversation(session, row))
     return done
-
-
-def _aged(session: Session, before: int, owner: str | None, limit: int, cursor: Row | None) -> list[Row]:
-    return session.all(
-        "aged_conversations",
-        before=before,
-        owner=owner,
-        updated_at=cursor["updated_at"] if cursor else BEFORE_ALL,
-        seq=cursor["seq"] if cursor else BEFORE_ALL,
-        limit=limit,
-    )
 
 
 def _recorded(session: Session, what: str, row: Row, done: Deleted, id: str | None = None) -> Deleted:

@@ -147,8 +147,9 @@ def at_head(session: Session, conversation: str, history: History) -> Place:
     if answering is not None:
         head = _asked_below(session, answering)
     if head is None:
-        return Place(conversation=conversation, exact=True, waits=waits)
-    return msgspec.structs.replace(_under(session, head, history), waits=waits)
+        return Place(conversation=conversation, exact=True, waits=waits, moves_head=answering is None)
+    # One that does not wait for it hangs beside it; the head stays with the turn that was there first.
+    return msgspec.structs.replace(_under(session, head, history), waits=waits, moves_head=answering is None)
 
 
 def is_answering(session: Session, conversation: str) -> bool:

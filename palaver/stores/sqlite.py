@@ -31,7 +31,8 @@ GROUP = 64
 """At most so many writes share a commit."""
 READERS = 2
 SCRUB_PATIENCE = 5.0
-"""How long to wait for readers of an older state of the file that keep its journal as it is, in seconds."""
+"""How long to wait for others, who read an older state of the file or write, until its journal can be emptied, in
+seconds."""
 
 
 class _Write:
@@ -116,15 +117,18 @@ class SqliteDatabase:
         try:
             found = _identity(self._path)
         except FileNotFoundError as error:
-            raise StoreUnavailable(
-                f"The store {self._path} is gone: moved or deleted while palaver ran. Put it back, or end palaver."
+            raise self._misplaced(
+                "is gone: moved or deleted while palaver ran. Put it back, or end palaver."
             ) from error
         except OSError as error:
-            raise StoreUnavailable(f"The store {self._path} is out of reach: {error.strerror}.") from error
+            raise self._misplaced(f"is out of reach: {error.strerror}.") from error
         if found != self._file:
-            raise StoreUnavailable(
-                f"The store {self._path} was replaced by another file while palaver ran. Put it back, or end palaver."
+            raise self._misplaced(
+                "was replaced by another file while palaver ran. Put it back, or end palaver."
             )
+
+    def _misplaced(self, what: str) -> StoreUnavailable:
+        return StoreUnavailable(f"The store {self._path} {what}", public=f"The store {what}")
 
     async def write(self, work: Callable[[Session], T], *, durable: bool = True) -> T:
         if self._closed:
@@ -183,9 +187,10 @@ class SqliteDatabase:
             try:
                 with mapped_errors():
                     self._check_place()
-                    connection = connection or self._connect()
-                    self._commit_together(connection, [write for write in group if not write.alone])
-                    self._check_place()
+                    if writes := [write for write in group if not write.alone]:
+                        connection = connection or self._connect()
+                        self._commit_together(connection, writes)
+                        self._check_place()
                 for write in group:
                     if write.alone:
                         if connection is not None:
@@ -228,19 +233,17 @@ class SqliteDatabase:
         deadline = asyncio.get_running_loop().time() + SCRUB_PATIENCE
         at: int | None = 0
         while at is not None:
-            is_empty, at = await self._between_writes(partial(self._scrub_from, at))
-            if not is_empty and asyncio.get_running_loop().time() > deadline:
+            could, at = await self._between_writes(partial(self._scrub_from, at))
+            if not could and asyncio.get_running_loop().time() > deadline:
                 raise StoreUnavailable(
-                    "What was deleted is gone, but its bytes stand in the store's journal until a program that "
-                    "reads the store lets go of it."
+                    "What was deleted is gone, but its bytes stand in the store's journal until another program, "
+                    "which reads or writes the store, lets go of it."
                 )
 
     def _scrub_from(self, start: int) -> tuple[bool, int | None]:
-        """Whether the journal could be emptied, and where to go on."""
+        """Whether a portion could be wiped, and where to go on."""
         self._check_place()
-        if not self._scrubber.empty_journal():
-            return False, start
-        return True, self._scrubber.wipe(start)
+        return self._scrubber.wipe(start)
 
     async def _between_writes(self, work: Callable[[], T]) -> T:
         """Run `work` in the writer thread, with no transaction and no connection of that thread open."""

@@ -62,7 +62,9 @@ def _fill(source: sqlite3.Connection, part: Path) -> dict[str, int]:
         said = made.execute("PRAGMA quick_check(1)").fetchone()[0]
         lost = made.execute("PRAGMA foreign_key_check").fetchone()
     if said != "ok" or lost is not None or (is_same and counts != before[1]):
-        raise StoreCorrupt("The copy is not whole: the store itself is damaged; `palaver check` says more.")
+        raise StoreCorrupt(
+            "The copy is not whole: what it was made of is damaged; `palaver check` says more."
+        )
     return counts
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -78,5 +79,34 @@ def mapped_os_errors() -> Iterator[None]:
         if error.errno in _NO_ROOM:
             raise StoreFull from error
         raise StoreUnavailable(
-            f"The store's folder cannot be used: {error.strerror} ({error.filename})"
+            f"The store's folder cannot be used: {error.strerror} ({error.filename})",
+            public=f"The store's folder cannot be used: {error.strerror}.",
         ) from error
+
+
+@contextlib.contextmanager
+def named_errors(file: Path, *, copied_from: Path | None = None) -> Iterator[None]:
+    """Turn what goes wrong with a file that need not be the open store into errors that name it.
+
+    Damage is that of `copied_from`, where the file is being made as a copy of that.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StoreFull(_no_room_for(file)) from error
+        raise StoreUnavailable(f"{file} cannot be used: {error.strerror}.") from error
+    except _FOREIGN as error:
+        told = _meaning(error)
+        detail = "" if _quotes_content(error) else f" (SQLite: {error})"
+        if isinstance(told, StoreCorrupt):
+            told = StoreCorrupt(f"{copied_from or file} is damaged or is no palaver store.{detail}")
+        elif isinstance(told, StoreFull):
+            told = StoreFull(_no_room_for(file))
+        else:
+            told = type(told)(f"{file} cannot be used.{detail}")
+        raise told from (None if _quotes_content(error) else error)
+
+
+def _no_room_for(file: Path) -> str:
+    return f"The disk is full on which {file} is to be; nothing was changed."

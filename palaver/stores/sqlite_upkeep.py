@@ -28,7 +28,7 @@ from palaver.stores.sqlite_connection import (
     open_for_reading,
 )
 from palaver.stores.sqlite_copy import PART, copy, row_counts, sync, sync_folder
-from palaver.stores.sqlite_errors import as_store_error, mapped_errors, mapped_os_errors
+from palaver.stores.sqlite_errors import as_store_error, mapped_errors, mapped_os_errors, named_errors
 from palaver.stores.sqlite_migration import check_version
 
 LISTED = 1000
@@ -52,7 +52,8 @@ class Report(msgspec.Struct, frozen=True):
 class Copied(msgspec.Struct, frozen=True):
     """A copy that was made: where it is, how large (bytes), and how many rows are in it, by table.
 
-    `before` is where what was there before is kept now, or None where nothing was.
+    `before` is where what was there before is kept now, or None where nothing was. It is a journal (`-wal`)
+    where that was there without its store.
     """
 
     file: str
@@ -114,48 +115,69 @@ def _damages(connection: sqlite3.Connection) -> list[str]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with mapped_os_errors(), mapped_errors(), closing(open_for_reading(path)) as connection:
+    with named_errors(path), closing(open_for_reading(path)) as connection:
         yield connection
 
 
-def backup(path: Path, target: Path, *, force: bool = False) -> Copied:
+def backup(path: Path, target: Path, *, force: bool = False, make_folder: bool = False) -> Copied:
     """Copy the store into one file, while its owner goes on; the copy is checked and synced, then it is there.
 
-    Raises StoreRefused where `target` is there already (without `force`) or is the store itself,
-    StoreUnavailable, StoreFull, StoreCorrupt, StoreTooNew.
+    Raises StoreRefused where `target` is there already (without `force`), is no regular file or is the store
+    itself, StoreUnavailable, also where its folder is missing (without `make_folder`), StoreFull, StoreCorrupt,
+    StoreTooNew.
     """
-    with mapped_os_errors():
-        target = target.absolute()
-        if _is_part_of(path, target):
-            raise StoreRefused(f"{target} belongs to the store itself: choose another file.")
-        if target.is_dir():
-            raise StoreRefused(f"{target} is a folder: name a file in it.")
-        if target.exists() and not force:
-            raise StoreRefused(f"{target} is there already, and is not replaced unless that is forced.")
-        if has_journal(target):
-            raise StoreRefused(f"{target} is a database in use: it has a journal. Choose another file.")
-        with _reading(path) as connection:
-            if check_version(connection, path) == 0:
-                raise StoreCorrupt(f"{path} is empty: no palaver has made a store of it yet.")
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with named_errors(target):
+        target = _to_write(path, target, force=force)
+    with _reading(path) as connection:
+        if check_version(connection, path) == 0:
+            raise StoreCorrupt(f"{path} is empty: no palaver has made a store of it yet.")
+        with named_errors(target, copied_from=path):
+            if make_folder:
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not target.parent.is_dir():
+                raise StoreUnavailable(
+                    f"There is no folder {target.parent} for {target.name}: make it first."
+                )
             try:
                 rows = copy(connection, target, replace=force)
             except FileExistsError as error:
                 raise StoreRefused(f"{target} has come to be there meanwhile.") from error
-        return Copied(str(target), target.stat().st_size, _counted(rows))
+            return Copied(str(target), target.stat().st_size, _counted(rows))
 
 
-def restore(path: Path, source: Path) -> Copied:
+def _to_write(path: Path, target: Path, *, force: bool) -> Path:
+    """The file that a backup goes to: `target`, or what that leads to as a link. Raises StoreRefused, OSError."""
+    target = target.absolute()
+    try:
+        found = target.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        found = None
+    if found and stat.S_ISDIR(found.st_mode):
+        raise StoreRefused(f"{target} is a folder: name a file in it.")
+    if found and not stat.S_ISREG(found.st_mode):
+        raise StoreRefused(f"{target} is no regular file, and is never replaced: choose another.")
+    if _is_part_of(path, target):
+        raise StoreRefused(f"{target} belongs to the store itself: choose another file.")
+    if found and not force:
+        raise StoreRefused(f"{target} is there already, and is not replaced unless that is forced.")
+    if has_journal(target):
+        raise StoreRefused(f"{target} is a database in use: it has a journal. Choose another file.")
+    return target.resolve() if target.is_symlink() else target
+
+
+def restore(path: Path, source: Path, *, force: bool = False) -> Copied:
     """Make a copy of a store the store again. What is there now is kept beside it.
 
     The store is, whatever happens, the one or the other. It is brought forward when it is next opened.
 
-    Raises StoreOwned while another palaver uses the store, StoreRefused for the store itself, StoreUnavailable,
-    StoreFull, and StoreCorrupt or StoreTooNew for a copy that cannot be the store.
+    Raises StoreOwned while another palaver uses the store, StoreRefused for the store itself and for a copy in
+    which `check` finds something (without `force`), StoreUnavailable, StoreFull, and StoreCorrupt or StoreTooNew
+    for a copy that cannot be the store.
     """
-    with mapped_os_errors():
+    with named_errors(source):
         if not source.exists():
             raise StoreUnavailable(f"There is no file {source}.")
+    with mapped_os_errors():
         path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         if _is_part_of(path, source.absolute()):
@@ -163,25 +185,35 @@ def restore(path: Path, source: Path) -> Copied:
         ownership = Ownership.take(path)
         try:
             with mapped_errors():
+                _must_be_sound(source, force=force)
                 return _restore(path, source)
         finally:
             ownership.release()
 
 
+def _must_be_sound(source: Path, *, force: bool) -> None:
+    report = check(source)
+    if not report.problems:
+        return
+    first = report.findings[0]
+    if first.what == "file":
+        raise StoreCorrupt(f"{source} is damaged: {first.text}")
+    if not force:
+        count = "1 problem" if report.problems == 1 else f"{report.problems} problems, the first"
+        raise StoreRefused(
+            f"{source} is not as it must be, and is not restored unless that is forced; "
+            f"{count}: {first.what} {first.id}: {first.text}"
+        )
+
+
 def _restore(path: Path, source: Path) -> Copied:
     fresh = path.with_name(f"{path.name}.restoring.{secrets.token_hex(4)}{PART}")
     try:
-        with closing(open_for_reading(source)) as connection:
-            if check_version(connection, source) == 0:
-                raise StoreCorrupt(f"{source} is empty: it is no copy of a store.")
-            damages = _damages(connection)
-            if damages:
-                raise StoreCorrupt(f"{source} is damaged: {damages[0]}")
+        with _reading(source) as connection, named_errors(path, copied_from=source):
             rows = copy(connection, fresh)
         before = _keep_present(path)
-        for (
-            ending
-        ) in JOURNALS:  # of the present store, whose content is merged or kept: to the other it is poison
+        # Those of the present store, whose content is merged or kept: to the other they are poison.
+        for ending in JOURNALS:
             path.with_name(path.name + ending).unlink(missing_ok=True)
         _own_alike(fresh, path)
         fresh.replace(path)
@@ -192,19 +224,25 @@ def _restore(path: Path, source: Path) -> Copied:
 
 
 def _keep_present(path: Path) -> Path | None:
-    """Give the present store a second name, under which it stays; None where there is none."""
-    if not path.exists() or path.stat().st_size == 0:
+    """Give the present store a second name, under which it stays; None where there is none.
+
+    Of a store that is lost or empty its journal is kept: what was acknowledged last may stand only there.
+    """
+    is_there = path.exists() and path.stat().st_size > 0
+    if not is_there and not has_journal(path):
         return None
-    _merge_journal(path)
+    if is_there:
+        _merge_journal(path)
     stamp = time.strftime("%Y-%m-%d-%H%M%S")
     kept = path.with_name(f"{path.name}.before-restore-{stamp}-{secrets.token_hex(2)}")
-    for ending in ("-wal", ""):  # one that could not be merged goes along: the two are one store
+    # A journal that could not be merged goes along: the two are one store. Beside an empty file SQLite drops it.
+    for ending in ("-wal", "") if is_there else ("-wal",):
         there, second = path.with_name(path.name + ending), kept.with_name(kept.name + ending)
         if there.exists():
             _second_name(there, second)
             os.utime(second)  # its age counts from now
     sync_folder(path.parent)
-    return kept
+    return kept if is_there else kept.with_name(f"{kept.name}-wal")
 
 
 def _merge_journal(path: Path) -> None:

@@ -23,11 +23,13 @@ def default_backup(config: Config) -> Path:
     return config.folder / "backups" / time.strftime("palaver-%Y-%m-%d-%H%M%S.db")
 
 
-def backup(config: Config, target: Path, *, force: bool = False) -> Copied:
-    """See `stores.sqlite_upkeep.backup`."""
-    return sqlite_upkeep.backup(config.store_path, target, force=force)
+def backup(config: Config, target: Path | None, *, force: bool = False) -> Copied:
+    """See `stores.sqlite_upkeep.backup`. Only the folder of a backup whose file nobody names is made."""
+    return sqlite_upkeep.backup(
+        config.store_path, target or default_backup(config), force=force, make_folder=target is None
+    )
 
 
-def restore(config: Config, source: Path) -> Copied:
+def restore(config: Config, source: Path, *, force: bool = False) -> Copied:
     """See `stores.sqlite_upkeep.restore`."""
-    return sqlite_upkeep.restore(config.store_path, source)
+    return sqlite_upkeep.restore(config.store_path, source, force=force)

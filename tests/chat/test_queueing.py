@@ -308,7 +308,9 @@ class TestStops:
         lives = await three_wait(chat, store, engine)
         other = await say(chat, "else", conversation="hall")
         foreign = await say(chat, "else", owner="other")
-        await chat.stop_turns("local", conversation=None if all_of_them else lives[0].conversation)
+        await chat.stop_turns(
+            "local", "Stopped.", conversation=None if all_of_them else lives[0].conversation
+        )
         for live in lives:
             assert await state(store, live) is TurnState.CANCELLED
         assert (other.outcome is not None) is all_of_them

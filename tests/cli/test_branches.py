@@ -169,6 +169,15 @@ class TestInAChat:
         assert "In place of: one" in beside
         assert "Nothing was changed." in beside
 
+    def test_a_command_in_place_of_the_new_text_is_one(self, tmp_path: Path, model: str) -> None:
+        replies, beside = chat(
+            tmp_path, model, "one", "/edit", "/new other", "two", "/edit", "/quit", "three"
+        )
+        assert replies == ["Reply 1 to: one", "Reply 1 to: two"]
+        assert "other is a new conversation" in beside
+        replies, _ = chat(tmp_path, model, "/edit", " /eins")
+        assert replies[-1] == "Reply 1 to: /eins"
+
     def test_a_reply_that_was_cut_off_goes_on(self, tmp_path: Path, model: str) -> None:
         chat(tmp_path, model, "break")
         (tmp_path / "branches.jsonl").write_text(json.dumps({"reply": "it goes well until the end"}))

@@ -101,13 +101,16 @@ def test_all_of_an_end_user_and_of_an_owner_through_a_server(tmp_path: Path) -> 
         ask(tmp_path, "hi", "kept")
         key = said(tmp_path, "keys", "add", "app", "--owner", "ann").strip()
         assert key
-        assert "There is nothing to delete." in palaver(tmp_path, "delete", "--user", "ada", "--yes").stderr
+        done = palaver(tmp_path, "delete", "--user", "ada", "--yes")
+        assert (done.returncode, "owner local has nothing of an end user ada" in done.stderr) == (1, True)
         done = palaver(tmp_path, "delete", "--everything-of", "ann")
-        assert "1 API keys of ann" in done.stderr
+        assert "1 API key of ann" in done.stderr
         assert json.loads(said(tmp_path, "keys", "--json"))["data"] != []
         done = palaver(tmp_path, "delete", "--everything-of", "ann", "--yes")
         assert (done.returncode, "Deleted 0 conversations." in done.stderr) == (0, True)
         assert json.loads(said(tmp_path, "keys", "--json"))["data"] == []
+        done = palaver(tmp_path, "delete", "--everything-of", "ann", "--yes")
+        assert (done.returncode, "There is nothing of an owner ann." in done.stderr) == (1, True)
         assert names(tmp_path) == ["kept"]
 
 

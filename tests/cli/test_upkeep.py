@@ -44,7 +44,7 @@ def test_what_is_found_is_printed_and_the_exit_code_tells(tmp_path: Path) -> Non
     done = palaver(tmp_path, "check")
     assert done.returncode == 1
     assert done.stdout.startswith(f"message {id}: its key is not")
-    assert "1 problems" in done.stderr
+    assert done.stderr.endswith("; 1 problem\n")
     done = palaver(tmp_path, "check", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["findings"][0]["id"] == id
@@ -103,6 +103,32 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert kept_beside(tmp_path) == []
+
+
+def test_a_backup_in_which_something_is_wrong(tmp_path: Path) -> None:
+    ask(tmp_path, "hi")
+    made = said(tmp_path, "backup").strip()
+    with closing(sqlite3.connect(made)) as store, store:
+        store.execute("UPDATE messages SET key = x'00' WHERE depth = 1")
+    done = palaver(tmp_path, "restore", made, "--yes")
+    assert done.returncode == 1
+    assert "its key is not" in done.stderr
+    assert kept_beside(tmp_path) == []
+    said(tmp_path, "restore", made, "--yes", "--force")
+    assert palaver(tmp_path, "check").returncode == 1
+
+
+def test_a_journal_without_its_store_is_told(tmp_path: Path) -> None:
+    ask(tmp_path, "hi")
+    made = said(tmp_path, "backup").strip()
+    store = tmp_path / "data" / "palaver.db"
+    store.unlink()
+    store.with_name("palaver.db-wal").write_bytes(b"what was said last")
+    done = palaver(tmp_path, "restore", made)
+    assert done.returncode == 0
+    [kept] = kept_beside(tmp_path)
+    assert kept.read_bytes() == b"what was said last"
+    assert f"the journal that was there without its store is {kept}" in done.stderr
 
 
 def test_a_person_is_asked(tmp_path: Path, terminals: Terminals) -> None:

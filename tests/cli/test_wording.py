@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.cli.wording import columns, harmless, moment, size
+from palaver.cli.wording import columns, harmless, line, moment, size
 
 
 @given(st.text())
@@ -23,6 +23,10 @@ def test_escape_sequences_lose_what_makes_them_work(text: str) -> None:
 
 def test_plain_text_stays_as_it_is() -> None:
     assert harmless("Zoë said: 日本 👋\n\tok") == "Zoë said: 日本 👋\n\tok"
+
+
+def test_a_line_is_one_line() -> None:
+    assert line("trip\nto\x1b[2J\tRome ") == "trip to[2J Rome"
 
 
 def test_columns_stand_below_each_other() -> None:

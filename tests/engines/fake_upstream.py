@@ -17,10 +17,14 @@ KEY = "sk-the-key-of-the-tests"
 
 
 class FakeUpstream:
-    """`behaviour` is one of those named below; `requests` are the bodies it got, `headers` the last ones."""
+    """`behaviour` is one of those named below; `requests` are the bodies it got, `headers` the last ones.
+
+    `refusal_headers` go with what it refuses.
+    """
 
     def __init__(self) -> None:
         self.behaviour = "normal"
+        self.refusal_headers: dict[str, str] = {}
         self.requests: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.headers: dict[str, str] = {}
@@ -54,6 +58,7 @@ class FakeUpstream:
         self.arrived.set()
         refused = self._refusal(body)
         if refused is not None:
+            refused.headers.update(self.refusal_headers)
             return refused
         if self.behaviour == "slow":
             await asyncio.sleep(3600)

@@ -7,9 +7,10 @@ import pytest
 from palaver.core.errors import (
     ContextLengthExceeded,
     EngineRefused,
+    EngineUnavailable,
 )
 from palaver.engines.base import Options
-from palaver.engines.upstream_errors import refusal
+from palaver.engines.upstream_errors import come_again, refusal
 from tests.engines.contract import window
 from tests.engines.fake_upstream import KEY
 
@@ -163,3 +164,38 @@ def test_a_key_that_a_server_repeats_is_not_passed_on() -> None:
     raised = refusal("house", 403, f"key {KEY} is not for this model".encode(), KEY)
     assert KEY not in raised.message
     assert "is not for this model" in raised.message
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 1.2 "}, 2),
+        ({"Retry-After": "0"}, 1),
+        ({"Retry-After": "3601"}, 3600),
+        ({"Retry-After": "9" * 400}, 3600),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "²"}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:40 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 40),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Wed, 21 Oct 2015 07:29:00 GMT"}, 1),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:40 -0000", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 40),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:40 GMT"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:40 GMT", "Date": "yesterday"}, None),
+    ],
+)
+def test_when_to_come_again(headers: dict[str, str], seconds: int | None) -> None:
+    assert come_again(headers) == seconds
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, EngineRefused), (503, EngineUnavailable)])
+def test_a_refusal_says_when_to_come_again(
+    status: int, kind: type[EngineRefused] | type[EngineUnavailable]
+) -> None:
+    raised = refusal("house", status, b"", retry_after=30)
+    assert isinstance(raised, kind)
+    assert raised.retry_after == 30

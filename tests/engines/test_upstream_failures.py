@@ -70,6 +70,20 @@ async def test_a_refused_request(
     assert text_of(await collect(upstream, HELLO, OPTIONS))
 
 
+@pytest.mark.parametrize("behaviour", ["429", "500", "503"])
+async def test_when_to_come_again_is_passed_on(
+    server: FakeUpstream, upstream: UpstreamEngine, behaviour: str
+) -> None:
+    server.behaviour = behaviour
+    _, raised = await failing(upstream)
+    assert isinstance(raised, EngineRefused | EngineUnavailable)
+    assert raised.retry_after is None
+    server.refusal_headers = {"Retry-After": "17"}
+    _, raised = await failing(upstream)
+    assert isinstance(raised, EngineRefused | EngineUnavailable)
+    assert raised.retry_after == 17
+
+
 @pytest.mark.parametrize("behaviour", ["break off", "half", "error"])
 async def test_a_reply_that_breaks_off_keeps_its_beginning(
     server: FakeUpstream, upstream: UpstreamEngine, behaviour: str

@@ -112,6 +112,10 @@ BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
     (body_with(conversation=""), "conversation", "of length >= 1"),
     (body_with(conversation={}), "conversation.id", "missing"),
     (body_with(conversation="x" * 513), "conversation", "of length <= 512"),
+    (body_with(conversation=".."), "conversation", "cannot be '..'"),
+    (body_with(conversation={"id": "."}), "conversation.id", "cannot be '.'"),
+    (body_with(user=".."), "user", "cannot be '..'"),
+    (body_with(safety_identifier="."), "safety_identifier", "cannot be '.'"),
     (body_with(user=5), "user", "must be a string or null"),
     (body_with(user="x" * 513), "user", "of length <= 512"),
 ]
@@ -126,6 +130,14 @@ async def test_a_bad_value(shared_door: Door, body: dict[str, Any], param: str, 
     assert set(error) == {"message", "type", "param", "code"}
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, None)
     assert words in error["message"]
+
+
+@pytest.mark.parametrize(
+    "header", ["palaver-user", "x-openwebui-user-id", "palaver-conversation", "x-openwebui-chat-id"]
+)
+async def test_a_name_in_a_header_that_no_path_can_have(shared_door: Door, header: str) -> None:
+    response, answer = await shared_door.post("/v1/chat/completions", body_with(), {header: ".."})
+    assert (response.status, answer["error"]["param"]) == (400, header)
 
 
 RAW = b'{"model": "scripted", "messages": [{"role": "user", "content": "%s"}]%s}'

@@ -125,6 +125,7 @@ async def test_a_fork_needs_neither_a_message_nor_a_name(door: Door) -> None:
         ("fork", {"name": ""}, "name"),
         ("fork", {"name": "x" * 513}, "name"),
         ("fork", {"name": "conv_x"}, "name"),
+        ("fork", {"name": ".."}, "name"),
         ("fork", {"name": "trip"}, "name"),
         ("fork", [], None),
     ],

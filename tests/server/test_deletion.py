@@ -99,6 +99,32 @@ async def test_a_stored_reply_is_gone_with_its_question(door: Door) -> None:
     assert (await delete(door, "/v1/chat/completions/nonsense"))[0] == 404
 
 
+@pytest.mark.parametrize(
+    "repeats",
+    [
+        ({"idempotency-key": "once"}, {"idempotency-key": "once"}),
+        ({"x-stainless-retry-count": "0"}, {"x-stainless-retry-count": "1"}),
+    ],
+)
+async def test_a_reply_deleted_in_the_middle_is_no_empty_answer(
+    door: Door, repeats: tuple[dict[str, str], dict[str, str]]
+) -> None:
+    first, again = repeats
+    asked = {"model": "scripted", "messages": USER}
+    response, reply = await door.post("/v1/chat/completions", asked, first)
+    history = [*USER, reply["choices"][0]["message"], {"role": "user", "content": "And?"}]
+    _, conversation = await door.say(history)
+    assert conversation == response.headers["palaver-conversation"]
+    message = (await path_of(door, conversation))[1]["id"]
+    assert (await delete(door, f"/v1/conversations/{conversation}/items/{message}"))[0] == 200
+    response, body = await door.get(f"/v1/chat/completions/{reply['id']}")
+    assert (response.status, body["error"]["code"]) == (404, "message_deleted")
+    response, anew = await door.post("/v1/chat/completions", asked, again)
+    assert response.status == 200
+    assert anew["id"] != reply["id"]
+    assert anew["choices"][0]["message"]["content"].startswith("Reply")
+
+
 @pytest.mark.parametrize("what", ["conversation", "item", "reply", "user", "owner"])
 async def test_who_reads_a_reply_that_is_deleted_hears_its_end(door: Door, what: str) -> None:
     response = await streaming(door, conversation="c", user="ada")
@@ -132,7 +158,7 @@ async def test_who_reads_a_reply_that_is_deleted_hears_its_end(door: Door, what:
     assert b"some" in await response.read()
     if what == "reply":
         assert (await door.get(f"/v1/chat/completions/{response.headers['palaver-turn']}"))[0].status == 404
-        await door.chat.stop_turns("local")
+        await door.chat.stop_turns("local", "Stopped.")
     (await waiting).close()
     await until(lambda: not door.chat._running)
     left = await door.chat.store.conversations("local", one_shots=True)
@@ -177,6 +203,31 @@ async def test_an_end_user_is_gone(door: Door) -> None:
     status, again = await delete(door, "/v1/users/ada%20lovelace")
     assert (status, again["conversations"]) == (200, 0)
     assert (await door.get(f"/v1/conversations/{kept}"))[0].status == 200
+
+
+@pytest.mark.parametrize("verb", ["conversations", "conversations_of", "aged"])
+async def test_what_is_deleted_may_go_meanwhile(
+    door: Door, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these may be read when somebody else deletes what was found."""
+    left = [await talk(door, question, user="ada") for question in ("one", "two", "three")]
+    await asyncio.sleep(0.1)  # a millionth of a day
+    store = door.chat.store
+    read = getattr(store, verb)
+
+    async def and_then_one_goes(*given: Any, **more: Any) -> Any:
+        found = await read(*given, **more)
+        for id in left:
+            await store.delete_conversation("local", id)
+        left.clear()
+        return found
+
+    monkeypatch.setattr(store, verb, and_then_one_goes)
+    response, _ = await door.post("/v1/retention", {"older_than_days": 0.000001})
+    assert response.status == 200
+    assert (await delete(door, "/v1/users/ada"))[0] == 200
+    monkeypatch.undo()
+    assert await store.conversations("local", end_user="ada", one_shots=True) == []
 
 
 async def test_an_owner_is_gone_and_its_keys_open_nothing(tmp_path: Path) -> None:

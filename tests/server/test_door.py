@@ -12,10 +12,16 @@ from structlog.testing import capture_logs
 
 from palaver.chat import ChatSettings
 from palaver.core import errors
+from palaver.core.message import Message
 from palaver.core.turn import Accepted, ContentDelta, Finish
+from palaver.core.window import Window
+from palaver.engines.base import Options
+from palaver.engines.upstream import UpstreamEngine
 from palaver.server.app import ServerSettings
+from palaver.server.completions import HEADERS
 from palaver.server.errors import TABLE, error_response, is_foreseen
 from palaver.server.parameters import ONLY, WITHOUT_EFFECT
+from tests.engines.fake_upstream import fake_upstream
 from tests.server.conftest import Door, opened, until
 
 
@@ -86,6 +92,7 @@ STATUSES = {
     "ConfigError": 500,
     "ContextLengthExceeded": 400,
     "ConversationBusy": 409,
+    "TurnCancelled": 409,
     "ConversationNotFound": 404,
     "EngineBroke": 502,
     "EngineError": 502,
@@ -129,7 +136,10 @@ def test_every_error_has_a_status(kind: type[errors.PalaverError]) -> None:
     response = error_response(error, "req_1")
     assert response.status_code == STATUSES[kind.__name__]
     assert is_foreseen(error)
-    assert ("retry-after" in response.headers) is (response.status_code in (409, 429, 503))
+    is_final = kind is errors.TurnCancelled  # SDKs repeat after a 409, unless they are told not to
+    assert response.headers.get("x-should-retry") == ("false" if is_final else None)
+    told_when = response.status_code in (409, 429, 503) and not is_final
+    assert ("retry-after" in response.headers) is told_when
     assert ("x-ratelimit-reset" in response.headers) is (response.status_code == 429)
 
 
@@ -139,6 +149,29 @@ def test_a_refusal_keeps_the_status_it_came_with() -> None:
         assert response.status_code == status
     response = error_response(errors.EngineRefused("Slow down.", status=429), "req_1")
     assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+    response = error_response(errors.EngineRefused("No.", status=422, retry_after=9), "req_1")
+    assert "retry-after" not in response.headers
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("behaviour", ["429", "503"])
+async def test_when_an_upstream_says_to_come_again_is_passed_on(
+    tmp_path: Path, behaviour: str, stream: bool
+) -> None:
+    async with fake_upstream() as upstream, opened(tmp_path) as door:
+        upstream.behaviour, upstream.refusal_headers = behaviour, {"Retry-After": "41"}
+        engine = UpstreamEngine("house", upstream.url)
+        events = engine.generate(
+            Window(owner="local", conversation=None, turn="turn_x", messages=(Message("user", "hi"),)),
+            Options(model="wordy"),
+        )
+        with pytest.raises(errors.EngineError) as refused:
+            await anext(events)
+        await engine.close()
+        door.hand.put(refused.value)
+        response, _ = await door.ask(model="test/hand", stream=stream)
+        assert (response.status, response.headers["retry-after"]) == (int(behaviour), "41")
+        assert response.headers.get("x-ratelimit-reset") == ("41" if behaviour == "429" else None)
 
 
 def test_what_nobody_foresaw_is_told_to_nobody() -> None:
@@ -198,6 +231,27 @@ async def test_the_log_has_no_keys_and_no_words(tmp_path: Path) -> None:
     assert done[0]["ms"] >= 0
     for word in ("the-api-key", "the-wrong-key", "private", "Reply"):
         assert word not in str(logs)
+
+
+async def test_the_log_has_nothing_that_a_client_names(door: Door) -> None:
+    named = {name: f"canary-{name}" for name in HEADERS if "retry-count" not in name}
+    with capture_logs() as logs:
+        for model in ("canary", "canary/model", "test/canary", "scripted"):
+            body = {
+                "model": model,
+                "messages": [{"role": "user", "content": "canary"}],
+                "user": "canary",
+                "conversation": "canary",
+                "metadata": {"canary": "canary"},
+                "canary": "canary",
+            }
+            more = named | {"origin": "https://canary", "x-canary": "canary", "user-agent": "canary"}
+            for headers in ({}, named, more):
+                await door.post("/v1/chat/completions?canary=canary", body, headers)
+        await door.get("/v1/conversations?canary=canary&user=canary&limit=canary")
+        await door.post("/v1/chat/completions", data=b'{"canary": canary', headers=named)
+    assert len([entry for entry in logs if entry["event"] == "request"]) == 14
+    assert "canary" not in str(logs)
 
 
 async def test_a_client_that_left_is_in_the_log_as_such(door: Door) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import msgspec
 import openai
 import pytest
 import together
@@ -50,6 +53,25 @@ async def revoke(door: Door, id: str, headers: dict[str, str] | None = None) -> 
 async def status(door: Door, headers: dict[str, str] | None = None) -> int:
     response, _ = await door.post("/v1/chat/completions", BODY, headers)
     return response.status
+
+
+async def half_sent(
+    door: Door, path: str, body: object, headers: dict[str, str]
+) -> tuple[asyncio.Task[aiohttp.ClientResponse], asyncio.Event]:
+    """A request whose headers were accepted, and whose body ends when the event is set."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        begun.set()  # the server has told it to go on, which it does when it reads the body
+        await go_on.wait()
+        yield msgspec.json.encode(body)
+
+    given = headers | {"content-type": "application/json"}
+    asking = asyncio.create_task(
+        door.http.post(door.address + path, data=slow(), headers=given, expect100=True)
+    )
+    await begun.wait()
+    return asking, go_on
 
 
 def all_bytes(folder: Path) -> bytes:
@@ -123,6 +145,50 @@ async def test_the_keys_of_an_owner_go_with_it_at_once_and_the_door_stays_closed
     assert await door.chat.store.api_keys() == []
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations/c/fork", "/v1/keys"])
+@pytest.mark.parametrize("end", ["/v1/owners/ann", "/v1/keys/{id}"])
+async def test_a_key_that_goes_while_the_body_comes_opens_nothing(door: Door, path: str, end: str) -> None:
+    made = await created(door, owner="ann", scopes=["chat", "write", "admin"])
+    body = BODY | {"name": "evil", "message": "msg_x"}
+    asking, go_on = await half_sent(door, path, body, bearer(made["key"]))
+    async with door.http.delete(door.address + end.format(**made), headers=LOCAL) as response:
+        assert response.status == 200
+    go_on.set()
+    response = await asking
+    assert (response.status, (await response.json())["error"]["code"]) == (401, "invalid_api_key")
+    assert await door.chat.store.conversations("ann", one_shots=True) == []
+    assert [key.name for key in await door.chat.store.api_keys() if key.revoked_at is None] == []
+
+
+async def test_a_key_that_goes_while_a_model_is_looked_up_opens_nothing(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await created(door, owner="ann")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    find = door.chat.catalog.find
+
+    async def slow(name: str) -> Any:  # as where an upstream is asked for its list
+        begun.set()
+        await go_on.wait()
+        return await find(name)
+
+    monkeypatch.setattr(door.chat.catalog, "find", slow)
+    asking = asyncio.create_task(door.post("/v1/chat/completions", BODY, bearer(made["key"])))
+    await begun.wait()
+    async with door.http.delete(f"{door.address}/v1/owners/ann", headers=LOCAL) as response:
+        assert response.status == 200
+    go_on.set()
+    assert (await asking)[0].status == 401
+    assert await door.chat.store.conversations("ann", one_shots=True) == []
+
+
+async def test_a_door_that_closes_while_a_body_comes_is_closed_to_it(door: Door) -> None:
+    asking, go_on = await half_sent(door, "/v1/chat/completions", BODY, {})
+    await created(door)
+    go_on.set()
+    assert (await asking).status == 401
+
+
 async def test_what_only_looks_like_a_key_is_none(door: Door) -> None:
     key = (await created(door))["key"]
     for given in (key[:-1], key + "x", key.upper(), key[:-1] + "é", "pal_", "pal_" + "é" * 43, new_key()):
@@ -189,6 +255,11 @@ async def test_a_key_that_cannot_be_is_not_made(door: Door, body: dict[str, Any]
     assert (response.status, answer["error"]["param"]) == (400, param)
     assert await door.chat.store.api_keys() == []
     assert await status(door) == 200
+
+
+async def test_the_scopes_there_are_are_told(door: Door) -> None:
+    _, answer = await door.post("/v1/keys", {"name": "x", "scopes": ["all"]}, LOCAL)
+    assert "must be one of chat, read, write, admin; not 'all'" in answer["error"]["message"]
 
 
 async def test_what_is_possible_with_keys_is_told(door: Door) -> None:
@@ -282,6 +353,32 @@ class TestKeyring:
     @pytest.fixture
     def keyring(self, store: Store, clock: Clock) -> Keyring:
         return Keyring(store, clock=clock, today=lambda: 1000 * clock.now)
+
+    async def test_while_keys_change_nothing_is_remembered(self, store: Store, keyring: Keyring) -> None:
+        """Deleting an owner goes on for a while after its keys are gone."""
+        first, second = new_key(), new_key()
+        await store.add_api_key(stored_key("key_1", hash=hash_of(first)))
+        assert (await keyring.find(first)).id == "key_1"
+        with keyring.changing():
+            assert (await keyring.find(first)).id == "key_1"
+            await store.revoke_api_key("key_1")
+            with pytest.raises(NotAuthenticated, match="revoked"):
+                await keyring.find(first)
+            with keyring.changing():
+                pass
+            await store.add_api_key(stored_key("key_2", hash=hash_of(second)))
+            assert (await keyring.find(second)).id == "key_2"
+            await store.revoke_api_key("key_2")
+            with pytest.raises(NotAuthenticated, match="revoked"):
+                await keyring.find(second)
+
+    async def test_while_keys_change_the_door_is_not_taken_for_open(
+        self, store: Store, keyring: Keyring
+    ) -> None:
+        with keyring.changing():
+            assert not await keyring.is_needed()
+            await store.add_api_key(stored_key("key_1", hash=hash_of(new_key())))
+            assert await keyring.is_needed()
 
     async def test_another_process_s_change_is_known_soon(
         self, store: Store, clock: Clock, keyring: Keyring

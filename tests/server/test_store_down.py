@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from palaver.core.turn import Accepted, ContentDelta, Finish, TurnState
+from palaver.server.app import ServerSettings
 from tests.server.conftest import Door, opened
 
 WITHOUT_THE_STORE = {"/health", "/models", "/models/{id}", "/docs", "/openapi.json", "/"}
@@ -53,7 +57,7 @@ async def test_no_route_answers_as_if_there_were_nothing(door: Door, tmp_path: P
     known = {"conversation": conversation, "message": message, "item": message, "turn": turn}
     said = {}
     found = await operations(door)
-    with gone(tmp_path):
+    with gone(tmp_path), capture_logs() as logs:
         for method, path in found:
             if stem(path) in WITHOUT_THE_STORE:
                 continue
@@ -62,10 +66,14 @@ async def test_no_route_answers_as_if_there_were_nothing(door: Door, tmp_path: P
             async with door.http.request(
                 method, door.address + filled, json=body_for(method, stem(path), message)
             ) as response:
-                said[method, path] = (response.status, (await response.text())[:200])
+                said[method, path] = (response.status, await response.text())
     assert len(said) >= 6
     wrong = {where: answer for where, answer in said.items() if answer[0] < 500}
     assert wrong == {}
+    assert [where for where, answer in said.items() if str(tmp_path) in answer[1]] == []
+    reasons = [entry["reason"] for entry in logs if entry["event"] == "the store failed a request"]
+    assert len(reasons) == len(said)
+    assert all(str(tmp_path / "palaver.db") in reason for reason in reasons)
     _, body = await door.get("/v1/conversations?include_tasks=true")
     assert [each["id"] for each in body["data"]] == [conversation]
 
@@ -99,3 +107,47 @@ async def test_what_needs_no_store_is_answered_all_the_same(door: Door, tmp_path
     with gone(tmp_path):
         response, _ = await door.get("/health")
         assert response.status == 200
+
+
+async def test_no_reply_says_where_the_store_is(tmp_path: Path) -> None:
+    """Whatever the folder's trouble is; a key's holder is no one who has to know."""
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    settings = ServerSettings(local_key="local-secret")
+    async with opened(folder, settings) as door:
+        _, made = await door.post("/v1/keys", {"name": "app"}, {"authorization": "Bearer local-secret"})
+        key = {"authorization": f"Bearer {made['key']}"}
+        path = folder / "palaver.db"
+        away = folder / "away.db"
+        path.rename(away)
+        for trouble in ("gone", "replaced", "a loop"):
+            if trouble == "replaced":
+                path.write_bytes(b"")
+            elif trouble == "a loop":
+                path.unlink()
+                os.symlink(path, path)
+            for given in (key, {"authorization": "Bearer local-secret"}):
+                for where in ("/v1/conversations", "/v1/keys", "/v1/chat/completions/turn_x"):
+                    response, body = await door.get(where, given)
+                    assert response.status in (403, 404, 503), (trouble, where)
+                    assert str(tmp_path) not in str(body), trouble
+            response, body = await door.post("/v1/chat/completions", BODIES["/chat/completions"], key)
+            assert (response.status, body["error"]["code"]) == (503, "store_unavailable")
+            assert str(tmp_path) not in str(body), trouble
+        path.unlink()
+        away.rename(path)
+
+
+async def test_a_reply_that_could_not_be_stored_does_not_say_where(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        door.hand.put(Accepted(), ContentDelta("x"))
+        body = {"model": "test/hand", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        async with door.http.post(f"{door.address}/v1/chat/completions", json=body) as response:
+            assert response.status == 200
+            with gone(tmp_path):
+                door.hand.put(Finish("stop"))
+                said = await response.text()
+                assert "store_unavailable" in said
+            turn = response.headers["palaver-turn"]
+        assert str(tmp_path) not in said
+        await door.until_ended(turn, TurnState.COMPLETED)

@@ -359,7 +359,11 @@ class DeletingMore(Part):
         before = self.tables(folder)
         for i in range(25):
             await Talker(store, end_user="ann").talk("hi", "hello", conversation=f"c{i}")
-        await Talker(store, end_user="ann").admit([user("a task")])
+        await Talker(store, end_user="ann").admit([user("a task")], temporary=0)
+        theirs = await store.conversations("local", end_user="ann", one_shots=True, temporary=True, limit=100)
+        assert await store.conversations_of("local", "ann") == {c.id for c in theirs}
+        assert len(theirs) == 26
+        assert await store.conversations_of("local", "nobody") == set()
         assert await store.delete_end_user("local", "ann") == Deleted(conversations=26, messages=51, turns=26)
         assert _but_deletions(self.tables(folder)) == _but_deletions(before)
 
@@ -404,6 +408,11 @@ class DeletingMore(Part):
         assert not is_in(self.tables(folder), "canary")
 
 
+async def oldest(store: Store, before: int, **which: Any) -> tuple[int, list[str]]:
+    count, shown = await store.aged(before, **which)
+    return count, [conversation.id for conversation in shown]
+
+
 def _but_deletions(tables: Tables) -> dict[str, Any]:
     return {name: rows for name, rows in tables.items() if name != "deletions"}
 
@@ -412,26 +421,25 @@ class Retention(Part):
     async def test_what_is_older_goes_and_nothing_else(self, store: Store, folder: Path) -> None:
         first = [await Talker(store).talk(f"{i}", "hello") for i in range(45)]
         theirs = await Talker(store, "other").talk("hi", "hello")
-        seen = [c.id for c in await store.aged(LAST, limit=100)]
-        assert seen == [*first, theirs]
+        assert await oldest(store, LAST, limit=100) == (46, [*first, theirs])
         newest = (await store.conversation("local", first[-1])).updated_at
-        assert first[-1] not in [c.id for c in await store.aged(newest, limit=100)]
-        assert [c.id for c in await store.aged(LAST, owner="local", after=first[1], limit=2)] == first[2:4]
+        assert first[-1] not in (await oldest(store, newest, limit=100))[1]
+        assert await oldest(store, LAST, owner="local", limit=2) == (45, first[:2])
+        assert await oldest(store, LAST, limit=2) == (46, first[:2])
+        assert await oldest(store, 0) == (0, [])
         async with self.unchanged(folder):
             assert await store.delete_aged(0) == Deleted()
-            with pytest.raises(ConversationNotFound):
-                await store.aged(LAST, owner="local", after=theirs)
         assert await store.delete_aged(LAST, owner="local") == Deleted(
             conversations=45, messages=90, turns=45
         )
-        assert [c.id for c in await store.aged(LAST)] == [theirs]
+        assert await oldest(store, LAST) == (1, [theirs])
         assert await store.delete_aged(LAST) == Deleted(conversations=1, messages=2, turns=1)
 
     async def test_where_a_turn_runs_nothing_is_too_old(self, store: Store) -> None:
         talker = Talker(store)
         running = await talker.admit([user("hi")], temporary=0)
         for _ in range(2):
-            assert await store.aged(LAST) == []
+            assert await store.aged(LAST) == (0, [])
             assert await store.delete_aged(LAST) == Deleted()
             assert await store.delete_expired(LAST) == Deleted()
         await talker.end(running.turn, "hello")

@@ -82,7 +82,7 @@ class Heads(Part):
         assert [texts(turn) for turn in beside] == [["one", "1", "three"], ["one", "1", "four"]]
         for turn in (running, *beside):
             await talker.end(turn.turn, "answer")
-        assert await talker.texts(first.conversation) == ["one", "1", "four", "answer"]
+        assert await talker.texts(first.conversation) == ["one", "1", "two", "answer"]
 
     async def test_a_branch_beside_a_regenerated_answer(self, store: Store) -> None:
         talker = Talker(store)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -371,7 +371,7 @@ class Script:
                 after = View(self._tables(self._folder))
                 assert {**after.tables, "attempts": None} == {**before.tables, "attempts": None}
                 return
-            place = Place(before.id_of(old["conversation"]), old["question"], 0)
+            place = self._again(request, old, place)
         if self._is_refused(request, place):
             with pytest.raises(ConversationBusy):
                 await self._admit(request, count)
@@ -384,6 +384,19 @@ class Script:
             claims.remove(found)
         claims.append(Claims(admitted.turn, counts | {count}))
         self._check_admitted(request, place, admitted)
+
+    def _again(self, request: Request, old: Row, anew: Place) -> Place:
+        """Where a turn is tried again: at its question. The head stays where the conversation has gone on."""
+        view, conversation = self._view, self._view.id_of(old["conversation"])
+        head, place = view.head(conversation), Place(conversation, old["question"], 0)
+        if head in (old["question"], old["reply"]):
+            return place
+        if request.at_head and old["reply"] is None:
+            return anew
+        above = head
+        while above is not None and above != old["question"]:
+            above = view.messages[above]["parent"]
+        return replace(place, moves_head=not request.at_head and above is None)
 
     def _claimed(self, claims: list[Claims], request: Request, count: int) -> Claims | None:
         """The turn that answers a request already."""
@@ -420,8 +433,10 @@ class Script:
             return Place(None, None, len(request.messages))
         if request.at_head:
             assert conversation is not None
-            waits = view.answering(conversation) is not None or bool(view.queued(conversation))
-            return self._below(conversation, view.below_head(conversation), request.messages[0], waits)
+            is_answered = view.answering(conversation) is not None
+            waits = is_answered or bool(view.queued(conversation))
+            place = self._below(conversation, view.below_head(conversation), request.messages[0], waits)
+            return replace(place, moves_head=not is_answered)
         return self._by_content(request, conversation)
 
     def _by_content(self, request: Request, conversation: str | None) -> Place:

@@ -44,7 +44,7 @@ def put_back(folder: Path) -> None:
 
 
 def back_up(folder: Path) -> None:
-    backup(folder / "palaver.db", folder / "backups" / "backup.db")
+    backup(folder / "palaver.db", folder / "backups" / "backup.db", make_folder=True)
 
 
 def replace_backup(folder: Path) -> None:

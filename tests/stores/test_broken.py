@@ -67,6 +67,7 @@ class Asking:
             "last_instructions": lambda: store.last_instructions("local", known),
             "tree": lambda: store.tree("local", known),
             "leaves": lambda: store.leaves("local", known),
+            "conversations_of": lambda: store.conversations_of("local", "nobody"),
             "aged": lambda: store.aged(1),
             "api_keys": lambda: store.api_keys(),
             "api_key_of": lambda: store.api_key_of(b"nothing"),

@@ -25,6 +25,7 @@ LARGE = (
     "end_users",
     "attempts",
     "api_keys",
+    "deletions",
 )
 LISTS = {"keys", "tails"}
 
@@ -72,6 +73,10 @@ def test_a_scan_would_be_seen(connection: sqlite3.Connection) -> None:
         ("orphaned_turns", "turns_running (state=?)"),
         ("give_back_head", "turns_by_question (question=?)"),
         ("last_instructions", "turns_by_conversation (conversation=?)"),
+        ("latest_unscrubbed", "deletions_unscrubbed"),
+        ("note_scrubbed", "deletions_unscrubbed (seq<?)"),
+        ("conversation_ids_of_end_user", "conversations_by_end_user (end_user=?)"),
+        ("count_aged", "conversations_by_age (updated_at<?)"),
     ],
 )
 def test_the_index_that_was_made_for_a_query_is_used(

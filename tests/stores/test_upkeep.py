@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -69,6 +70,10 @@ def is_link(path: Path) -> bool:
     return path.is_symlink()
 
 
+def is_file(path: Path) -> bool:
+    return path.is_file()
+
+
 def remove(path: Path) -> None:
     path.unlink()
 
@@ -86,7 +91,7 @@ class TestBackup:
         target = tmp_path / "kept" / "backup.db"
         async with opened(path) as store:
             await Talker(store).talk("hi", "hello")
-            made = backup(path, target)
+            made = backup(path, target, make_folder=True)
             expected = tables(path)
             await Talker(store).talk("and", "on")
         assert tables(target) == expected
@@ -202,15 +207,57 @@ class TestBackup:
 
     async def test_a_full_disk_leaves_nothing(self, path: Path, small: Path) -> None:
         await talk(path, *("x" * 300_000 for _ in range(4)))
-        with pytest.raises(StoreFull):
+        with pytest.raises(StoreFull, match=str(small / "backup.db")):
             backup(path, small / "backup.db")
         assert files(small) == []
 
-    async def test_a_folder_that_cannot_be(self, path: Path, tmp_path: Path) -> None:
+    async def test_a_folder_that_is_not_there_is_not_made(self, path: Path, tmp_path: Path) -> None:
         await talk(path, "hi", "hello")
         (tmp_path / "file").touch()
-        with pytest.raises(StoreUnavailable):
-            backup(path, tmp_path / "file" / "backup.db")
+        link(tmp_path / "link.db", tmp_path / "nowhere" / "backup.db")
+        for name, folder in (("file/backup.db", "file"), ("new/backup.db", "new"), ("link.db", "nowhere")):
+            with pytest.raises(StoreUnavailable, match=f"no folder {tmp_path / folder}"):
+                backup(path, tmp_path / name)
+        assert files(tmp_path) == ["data", "file", "link.db"]
+
+    @pytest.mark.parametrize("through_link", [False, True])
+    async def test_only_a_file_is_replaced(self, path: Path, tmp_path: Path, through_link: bool) -> None:
+        await talk(path, "hi", "hello")
+        pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+        os.mkfifo(pipe)
+        folder.mkdir()
+        for there in (pipe, folder):
+            target = link(tmp_path / f"{there.name}.db", there) if through_link else there
+            with pytest.raises(StoreRefused, match=str(target)):
+                backup(path, target, force=True)
+        assert pipe.is_fifo()
+        assert files(folder) == []
+
+    async def test_a_link_is_followed(self, path: Path, tmp_path: Path) -> None:
+        await talk(path, "hi", "hello")
+        target = tmp_path / "backup.db"
+        leads_there = link(tmp_path / "link.db", target)
+        made = backup(path, leads_there)
+        assert (made.file, is_link(leads_there)) == (str(target), True)
+        with pytest.raises(StoreRefused, match="there already"):
+            backup(path, leads_there)
+        put(target, b"a letter")
+        backup(path, leads_there, force=True)
+        assert is_link(leads_there)
+        assert check(target).findings == []
+
+    async def test_a_link_in_a_circle_is_refused(self, path: Path, tmp_path: Path) -> None:
+        await talk(path, "hi", "hello")
+        circle = link(tmp_path / "circle.db", tmp_path / "circle.db")
+        with pytest.raises(StoreUnavailable, match=str(circle)):
+            backup(path, circle, force=True)
+        assert is_link(circle)
+
+    async def test_a_folder_that_cannot_be_written_is_named(self, path: Path, tmp_path: Path) -> None:
+        await talk(path, "hi", "hello")
+        too_long = tmp_path / ("x" * 250)  # a copy's unfinished name is longer, so that nothing can be made
+        with pytest.raises(StoreUnavailable, match=str(too_long)):
+            backup(path, too_long)
 
 
 class TestReadOnly:
@@ -313,6 +360,32 @@ class TestRestore:
         assert content(Path(done.before)) == damaged
         assert not path.with_name("palaver.db-wal").exists()
 
+    @pytest.mark.parametrize("is_empty", [False, True])
+    async def test_a_journal_without_its_store_is_kept(
+        self, path: Path, saved: Path, tmp_path: Path, is_empty: bool
+    ) -> None:
+        """What was acknowledged may stand in it: with the file found again, the two are the store."""
+        crashed = tmp_path / "crashed"
+        async with opened(path) as store:
+            await Talker(store).talk("the", "last")
+            before = tables(path)
+            shutil.copytree(path.parent, crashed)
+        lost, journal = crashed / "palaver.db", crashed / "palaver.db-wal"
+        main, turns = content(lost), content(journal)
+        remove(lost)
+        if is_empty:
+            put(lost, b"")
+        done = restore(lost, saved)
+        assert tables(lost) == tables(saved)
+        assert done.before is not None
+        kept = Path(done.before)
+        assert re.fullmatch(r"palaver\.db\.before-restore-.*-wal", kept.name)
+        assert content(kept) == turns
+        found = Path(done.before.removesuffix("-wal"))
+        assert not is_file(found)
+        put(found, main)
+        assert tables(found) == before
+
     async def test_no_owner_is_surprised(self, path: Path, saved: Path) -> None:
         async with opened(path) as store:
             await store.announce(ADDRESS, "key")
@@ -334,8 +407,8 @@ class TestRestore:
         bad = tmp_path / "bad.db"
         for text in (bytes(damaged), whole[: len(whole) // 2], b"", b"Dear diary,\n" * 1000):
             put(bad, text)
-            with pytest.raises(StoreCorrupt):
-                restore(path, bad)
+            with pytest.raises(StoreCorrupt, match=f"^{bad} is "):
+                restore(path, bad, force=True)
         remove(bad)
         with closing(sqlite3.connect(bad)) as connection:
             connection.execute("CREATE TABLE bookmarks (url)")
@@ -353,6 +426,19 @@ class TestRestore:
         assert content(path) == before
         assert files(path.parent) == ["palaver.db"]
         restore(path, saved)
+
+    async def test_one_in_which_something_is_wrong_is_refused_unless_forced(
+        self, path: Path, saved: Path
+    ) -> None:
+        before = tables(path)
+        with closing(sqlite3.connect(saved)) as connection, connection:
+            connection.execute("UPDATE messages SET key = x'00' WHERE depth = 1")
+        with pytest.raises(StoreRefused, match=f"{saved} .*1 problem: message .*: its key is not"):
+            restore(path, saved)
+        assert tables(path) == before
+        assert files(path.parent) == ["palaver.db"]
+        restore(path, saved, force=True)
+        assert tables(path) == tables(saved)
 
     async def test_an_older_one_comes_forward_when_it_is_opened(self, path: Path, tmp_path: Path) -> None:
         await talk(path, "hi", "hello")
@@ -445,5 +531,5 @@ class TestKilled:
                 assert tables(made) in ([new] if what == "back_up" else [old, new])
                 assert check(made).findings == []
             assert tables(folder / "palaver.db") == new
-            backup(folder / "palaver.db", made, force=True)
+            backup(folder / "palaver.db", made, force=True, make_folder=True)
             assert tables(made) == new

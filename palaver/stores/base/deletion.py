@@ -39,11 +39,14 @@ class Deletion(Protocol):
     async def delete_owner(self, owner: str) -> Deleted:
         """Delete everything of an owner: conversations, end users, API keys, the secret of its keys."""
 
+    async def conversations_of(self, owner: str, end_user: str) -> set[str]:
+        """The ids of all conversations of an end user, at one moment: what `delete_end_user` would delete."""
+
     async def aged(
-        self, before: int, *, owner: str | None = None, after: str | None = None, limit: int = 100
-    ) -> list[Conversation]:
-        """Conversations last updated before this time (milliseconds since 1970), the oldest first: what
-        `delete_aged` would delete. Of one owner, or of all."""
+        self, before: int, *, owner: str | None = None, limit: int = 100
+    ) -> tuple[int, list[Conversation]]:
+        """How many conversations were last updated before this time (milliseconds since 1970), and the oldest
+        of them, the oldest first: what `delete_aged` would delete. Of one owner, or of all."""
 
     async def delete_aged(self, before: int, *, owner: str | None = None) -> Deleted:
         """Delete every conversation last updated before this time, in portions that let others write between.

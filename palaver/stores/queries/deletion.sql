@@ -130,6 +130,10 @@ WHERE seq = :end_user
   AND NOT EXISTS (SELECT 1 FROM conversations WHERE end_user = :end_user)
   AND NOT EXISTS (SELECT 1 FROM turns WHERE end_user = :end_user)
 
+-- name: conversation_ids_of_end_user
+SELECT c.id FROM conversations c JOIN end_users e ON e.seq = c.end_user JOIN owners o ON o.seq = e.owner
+WHERE o.name = :owner AND e.name = :end_user
+
 -- name: conversations_of_end_user
 SELECT seq, owner, end_user FROM conversations WHERE end_user = :end_user LIMIT :limit
 
@@ -161,14 +165,14 @@ JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
 LEFT JOIN messages h ON h.seq = c.head
 WHERE c.updated_at < :before AND (:owner IS NULL OR o.name = :owner)
-  AND (c.updated_at, c.seq) > (:updated_at, :seq)
   AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation = c.seq AND t.state IN ('queued', 'running'))
 ORDER BY c.updated_at, c.seq
 LIMIT :limit
 
--- name: age_cursor
-SELECT c.seq, c.updated_at FROM conversations c JOIN owners o ON o.seq = c.owner
-WHERE c.id = :id AND (:owner IS NULL OR o.name = :owner)
+-- name: count_aged
+SELECT count(*) AS conversations FROM conversations c JOIN owners o ON o.seq = c.owner
+WHERE c.updated_at < :before AND (:owner IS NULL OR o.name = :owner)
+  AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation = c.seq AND t.state IN ('queued', 'running'))
 
 -- name: expired_conversations
 SELECT c.seq, c.owner, c.end_user FROM conversations c

@@ -62,6 +62,7 @@ CREATE TABLE deletions (
     created_at    INTEGER NOT NULL,
     scrubbed_at   INTEGER                         -- when its last bytes were gone from the files
 ) STRICT;
+CREATE INDEX deletions_unscrubbed ON deletions (seq) WHERE scrubbed_at IS NULL;
 
 -- One row: who has brought this file to its version, so that an older palaver can say which one to install.
 CREATE TABLE store_info (
