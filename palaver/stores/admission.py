@@ -60,7 +60,7 @@ def _placed(
     """Where the turn hangs, its history with that conversation's keys, and the conversation."""
     history, exact = admission.history, admission.at_head or admission.parent is not None
     if tried is not None:
-        again = places.retried(session, tried, history, exact=exact, at_head=admission.at_head)
+        again = places.retried(session, tried, history, exact=exact, for_head=admission.at_head)
         if again is not None:
             return again, history, _conversation(session, again)
     named, is_new = places.conversation_named(session, owner, end_user, admission.conversation)

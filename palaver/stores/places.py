@@ -98,11 +98,11 @@ def again(session: Session, turn: Row, history: History, exact: bool) -> Place |
     )
 
 
-def retried(session: Session, turn: Row, history: History, *, exact: bool, at_head: bool) -> Place | None:
+def retried(session: Session, turn: Row, history: History, *, exact: bool, for_head: bool) -> Place | None:
     """Where a turn is tried again; None where it is to find its place anew.
 
-    It asks for another reply to its question. But a turn for the head that said nothing has lost its place to
-    what came after: it goes to the end like any other, and may have to wait.
+    It asks for another reply to its question. But a turn for the head that failed without a word has given its
+    place back: it goes to the end like any other, and may have to wait.
     """
     place = again(session, turn, history, exact)
     if place is None:
@@ -110,9 +110,12 @@ def retried(session: Session, turn: Row, history: History, *, exact: bool, at_he
     head = session.one("head_node", id=turn["conversation"])
     if head is None or head["seq"] in (turn["question"], turn["reply"]):
         return place
-    if at_head and turn["reply"] is None:
-        return None
-    has_gone_on = at_head or session.one("on_path", seq=head["seq"], id=turn["question_id"]) is not None
+    if for_head and turn["reply"] is None:
+        anew = at_head(session, turn["conversation"], history)
+        is_there = anew.parent is not None and anew.parent.id == turn["question"]
+        if turn["state"] == TurnState.FAILED or (is_there and not anew.waits):
+            return None
+    has_gone_on = for_head or session.one("on_path", seq=head["seq"], id=turn["question_id"]) is not None
     return msgspec.structs.replace(place, moves_head=not has_gone_on)
 
 

@@ -392,7 +392,9 @@ class Script:
         if head in (old["question"], old["reply"]):
             return place
         if request.at_head and old["reply"] is None:
-            return anew
+            is_there = (anew.node, anew.new) == (old["question"], 0)
+            if old["state"] == TurnState.FAILED or (is_there and not anew.waits):
+                return anew
         above = head
         while above is not None and above != old["question"]:
             above = view.messages[above]["parent"]
