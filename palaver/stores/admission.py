@@ -187,9 +187,9 @@ def begin(session: Session, turn: str, lease: str) -> bool:
     history = input_of(held).history
     turns = session.all("open_turns", conversation=held["conversation_id"])
     first = next(each["seq"] for each in turns if each["state"] == TurnState.QUEUED)
-    if first != held["seq"] or places.is_answering(session, held["conversation_id"]):
-        return False
     place = places.at_head(session, held["conversation_id"], history)
+    if first != held["seq"] or not place.moves_head:  # another turn is answering there
+        return False
     hang(session, held, place, history, moves_head=True)
     return True
 

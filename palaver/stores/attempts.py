@@ -47,7 +47,8 @@ def claim(
     """
     hashed = blake2b(attempt.route.encode() + b"\0" + attempt.body, key=secret, digest_size=16).digest()
     if replaces is not None:
-        return Claim(attempt, hashed, again=session.one("turn_to_replace", owner=owner, id=replaces))
+        dead = session.one("turn_number", owner=owner, id=replaces)
+        return Claim(attempt, hashed, again=session.one("turn_to_join", seq=dead["seq"]) if dead else None)
     turn = _by_key(session, owner, attempt, hashed) if attempt.idempotency_key else None
     if turn is None and attempt.idempotency_key is None:
         turn = _by_body(session, owner, attempt, hashed)

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Sequence
 
 from palaver.core.errors import ConversationNotFound, MessageNotFound, StoreError, TurnNotFound
+from palaver.stores.attempts import KEPT_MS, KEPT_WITH_KEY_MS
 from palaver.stores.base import Conversation, Deleted
 from palaver.stores.database import Database, Row, Session, Verbs
 from palaver.stores.erasing import (
@@ -24,9 +25,6 @@ from palaver.stores.rows import conversation_of, now
 
 PORTION = 20
 """As many conversations go in one transaction: others write between."""
-ATTEMPTS_KEPT = 15 * 60 * 1000
-KEYED_ATTEMPTS_KEPT = 24 * 60 * 60 * 1000
-"""How long a repeated request is known, without and with an idempotency key, in milliseconds."""
 
 
 class SqlDeletion(Verbs):
@@ -149,9 +147,7 @@ class SqlDeletion(Verbs):
 
     async def delete_expired(self, now: int) -> Deleted:
         def portion(session: Session) -> tuple[Deleted, bool]:
-            session.run(
-                "remove_old_attempts", before=now - ATTEMPTS_KEPT, before_with_key=now - KEYED_ATTEMPTS_KEPT
-            )
+            session.run("remove_old_attempts", before=now - KEPT_MS, before_with_key=now - KEPT_WITH_KEY_MS)
             rows = session.all("expired_conversations", now=now, limit=PORTION)
             done = _erase_all(session, rows)
             return _recorded(session, "expiry", {"owner": None}, done), len(rows) < PORTION

@@ -155,12 +155,6 @@ def at_head(session: Session, conversation: str, history: History) -> Place:
     return msgspec.structs.replace(_under(session, head, history), waits=waits, moves_head=answering is None)
 
 
-def is_answering(session: Session, conversation: str) -> bool:
-    """Whether a turn runs that answers the head of a conversation."""
-    turns = session.all("open_turns", conversation=conversation)
-    return _answering(turns, session.one("head_node", id=conversation)) is not None
-
-
 def _answering(turns: Sequence[Row], head: Row | None) -> Row | None:
     """Of a conversation's open turns, the one that answers its head."""
     running = [turn for turn in turns if turn["state"] == TurnState.RUNNING]

@@ -25,13 +25,8 @@ LEFT JOIN conversations c ON c.seq = t.conversation
 LEFT JOIN messages q ON q.seq = t.question
 WHERE t.seq = :seq
 
--- name: turn_to_replace
-SELECT t.seq, t.id, t.state, t.lease, t.parent, t.question, t.reply, t.continues, t.gap_from, t.gap_to,
-       q.id AS question_id, c.id AS conversation
-FROM turns t
-LEFT JOIN conversations c ON c.seq = t.conversation
-LEFT JOIN messages q ON q.seq = t.question
-WHERE t.owner = :owner AND t.id = :id
+-- name: turn_number
+SELECT seq FROM turns WHERE owner = :owner AND id = :id
 
 -- name: add_attempt
 -- One that is there already stays: a request with the same idempotency key may come any number of times.

@@ -75,14 +75,14 @@ WHERE c.id = :conversation AND c.owner = :owner
 
 -- name: up_from
 -- A message and those above it, nearest first.
-WITH RECURSIVE path (seq, parent, depth, key, body, deleted_at, n) AS (
-    SELECT seq, parent, depth, key, body, deleted_at, 1 FROM messages WHERE seq = :seq
+WITH RECURSIVE path (seq, parent, depth, key, body, n) AS (
+    SELECT seq, parent, depth, key, body, 1 FROM messages WHERE seq = :seq
     UNION ALL
-    SELECT m.seq, m.parent, m.depth, m.key, m.body, m.deleted_at, path.n + 1
+    SELECT m.seq, m.parent, m.depth, m.key, m.body, path.n + 1
     FROM path JOIN messages m ON m.seq = path.parent
     WHERE path.n < :count
 )
-SELECT seq, depth, key, body, deleted_at FROM path ORDER BY n
+SELECT seq, depth, key, body FROM path ORDER BY n
 
 -- name: node
 SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
