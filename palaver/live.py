@@ -14,35 +14,33 @@ import msgspec
 
 from palaver.core import ids
 from palaver.core.errors import EngineError, PalaverError, TurnCancelled
-from palaver.core.turn import (
-    ContentDelta,
-    Delta,
-    FinishReason,
-    ReasoningDelta,
-    ToolCalls,
-    TurnState,
-    Usage,
-    decode_deltas,
-)
-from palaver.stores.base import TurnRecord
-
-LiveEvent = ContentDelta | ReasoningDelta | ToolCalls
+from palaver.core.reply import Reply, deltas_of, replies
+from palaver.core.turn import Delta, FinishReason, TurnState, Usage
+from palaver.stores.base import Item, TurnRecord
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a turn ended, as its readers hear it: after it is stored, never before."""
+    """How a turn ended, as its readers hear it: after it is stored, never before.
+
+    `others` are the reasons of its replies 1, 2, … where it has several; for `warnings` and `prompt` see
+    `palaver.core.turn.Finish`.
+    """
 
     state: TurnState
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     error: PalaverError | None = None
+    others: list[FinishReason | None] = []
+    warnings: list[str] = []
+    prompt: str | None = None
 
 
 class LiveReply:
     """The reply of one turn, from its admission on.
 
-    `conversation` is None where the turn is not stored. `model` is the name of what answers. `created` is in
-    seconds since 1970. `on_left` is called each time the last reader leaves before the end.
+    `conversation` is None where the turn is not stored. `model` is the name of what answers: where that fails before
+    its first token it becomes another's, and only with the first event it is certain. `created` is in seconds since
+    1970. `on_left` is called each time the last reader leaves before the end.
     """
 
     def __init__(
@@ -58,35 +56,26 @@ class LiveReply:
         self.conversation = conversation
         self.model = model
         self.created = created
-        self.events: list[LiveEvent] = []
+        self.progress: Callable[[], float | None] = lambda: None
+        """How much of the model is loaded while that is waited for, from 0 to 1; None at all other times."""
+        self.events: list[Delta] = []
         self.outcome: Outcome | None = None
         self.readers = 0
         self._on_left = on_left
         self._accepted = False
         self._waiters: set[asyncio.Future[None]] = set()
 
-    @property
-    def content(self) -> str:
-        return "".join(e.text for e in self.events if isinstance(e, ContentDelta))
-
-    @property
-    def reasoning(self) -> str:
-        return "".join(e.text for e in self.events if isinstance(e, ReasoningDelta))
-
-    @property
-    def tool_calls(self) -> list[ToolCalls]:
-        return [e for e in self.events if isinstance(e, ToolCalls)]
-
-    @property
-    def deltas(self) -> list[Delta]:
-        return [e for e in self.events if isinstance(e, ContentDelta | ReasoningDelta)]
+    def replies(self) -> list[Reply]:
+        """What has come so far, by the number of its choice; one at least."""
+        ended = self.outcome
+        return replies(self.events, [ended.finish_reason, *ended.others] if ended else [])
 
     def accept(self) -> None:
         """The engine took the request (writer)."""
         self._accepted = True
         self._wake()
 
-    def publish(self, event: LiveEvent) -> None:
+    def publish(self, event: Delta) -> None:
         """Add an event (writer). Not to be called after `end`."""
         self.events.append(event)
         self._wake()
@@ -111,7 +100,7 @@ class LiveReply:
             raise self.outcome.error
         return self._accepted or bool(self.events) or self.outcome is not None
 
-    async def follow(self, start: int = 0) -> AsyncGenerator[list[LiveEvent], None]:
+    async def follow(self, start: int = 0) -> AsyncGenerator[list[Delta], None]:
         """The events from number `start` on, as many at a time as there are, until the turn has ended."""
         while True:
             if start < len(self.events):
@@ -156,17 +145,27 @@ class LiveReply:
 
 
 def replayed(turn: TurnRecord) -> LiveReply:
-    """The reply of a turn that has ended, as its readers heard it: the same events, with the same numbers."""
+    """The reply of a turn that has ended, as its readers heard it: the same events, with the same numbers.
+
+    Of several replies one comes after the other; one that is deleted has said nothing. Log probabilities come with
+    the first text of theirs. The prompt that `echo` asked for is not kept, and is None.
+    """
     live = LiveReply(
         turn=turn.id, conversation=turn.conversation, model=turn.model, created=ids.seconds_of(turn.id)
     )
     live.accept()
-    if turn.reply is not None:
-        message = turn.reply.message
-        for delta in decode_deltas(turn.deltas, message.text, message.reasoning or ""):
+    stored = [
+        _stored(
+            turn.reply, Reply(finish_reason=turn.finish_reason, deltas=turn.deltas, logprobs=turn.logprobs)
+        ),
+        *(
+            _stored(o.item, Reply(finish_reason=o.finish_reason, deltas=o.deltas, logprobs=o.logprobs))
+            for o in turn.others
+        ),
+    ]
+    for choice, reply in enumerate(stored):
+        for delta in deltas_of(reply, choice):
             live.publish(delta)
-        if message.tool_calls:
-            live.publish(ToolCalls(message.tool_calls))
     kind = TurnCancelled if turn.state is TurnState.CANCELLED else EngineError
     error = kind(turn.error_message) if turn.error_message else None
     live.end(
@@ -175,6 +174,20 @@ def replayed(turn: TurnRecord) -> LiveReply:
             finish_reason=turn.finish_reason or ("stop" if error is None else None),
             usage=turn.usage,
             error=error,
+            others=[other.finish_reason for other in turn.others],
+            warnings=turn.warnings,
         )
     )
     return live
+
+
+def _stored(item: Item | None, reply: Reply) -> Reply:
+    if item is None:
+        return reply
+    message = item.message
+    return msgspec.structs.replace(
+        reply,
+        content=message.text,
+        reasoning=message.reasoning or message.reasoning_content or "",
+        tool_calls=message.tool_calls or [],
+    )

@@ -33,6 +33,7 @@ PalaverError
 │   ├── StoreTooNew               written by a newer palaver
 │   ├── StoreOwned                another process owns it
 │   └── LeaseLost                 the turn no longer belongs to this process
+├── HubError                    the hub of models cannot be reached, or refuses
 └── ConfigError                 a setting that cannot be used
 
 The first paragraph of each class's docstring is its default message. Foreign errors (sqlite3, aiohttp,
@@ -225,15 +226,19 @@ class EngineTimeout(EngineError):
 class EngineRefused(EngineError):
     """The model server refused the request.
 
-    `status` is the HTTP status it answered with (400–599); `retry_after` is in seconds, None where it did
-    not say.
-    """
+    `status` is its HTTP status (400–599), `param` the field it named; `retry_after` is in seconds. None: not said."""
 
     def __init__(
-        self, message: str | None = None, *, status: int = 400, retry_after: int | None = None
+        self,
+        message: str | None = None,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.param = param
         self.retry_after = retry_after
 
 
@@ -278,6 +283,10 @@ class StoreOwned(StoreError):
 
 class LeaseLost(StoreError):
     """The turn is not running under this process any more."""
+
+
+class HubError(PalaverError):
+    """A file of the hub of models cannot be had."""
 
 
 class ConfigError(PalaverError):

@@ -18,7 +18,13 @@ from typing import Any, Literal
 import msgspec
 
 KEY_FORMAT = b"palaver-key-1\0"
-"""Names the way keys are made. A change of `canonical` needs a new name: old keys stay what they were."""
+"""Names the way keys are made; with another name none of the stored ones would match."""
+FORMS = (2, 1)
+"""The canonical forms that stored keys may be of, the newest first: a change of `canonical` is one more.
+
+1, of palaver 0.1, told ``1.0`` from ``1`` in the arguments of calls, none at all from ``{}``, and blanks beside calls
+from nothing. Of all other messages both are the same.
+"""
 TAIL_FORMAT = b"palaver-tail-1\0"
 KEY_BYTES = 16
 DEEPEST = 200
@@ -119,24 +125,28 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def canonical(message: Message) -> bytes:
+def canonical(message: Message, form: int = FORMS[0]) -> bytes:
     """The bytes that say what a message is, whatever an SDK did to its form.
+
+    `form` is one of `FORMS`; others than the newest are for what was stored under them.
 
     >>> canonical(Message("user", "hi")) == canonical(Message("user", [TextPart("hi")]))
     True
     """
     fields: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
     content = _content(message.content)
-    if content:
+    # Beside calls apps send no text as null, as "" or as " ", and models put blanks before a call.
+    is_blank = form > 1 and message.tool_calls and isinstance(content, str) and content.isspace()
+    if content and not is_blank:
         fields["content"] = content
     if message.name:
         fields["name"] = message.name
     if message.tool_call_id:
         fields["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
-        fields["tool_calls"] = [{"id": c.id, **_call(c.function)} for c in message.tool_calls]
+        fields["tool_calls"] = [{"id": c.id, **_call(c.function, form)} for c in message.tool_calls]
     if message.function_call:
-        fields["function_call"] = _call(message.function_call)
+        fields["function_call"] = _call(message.function_call, form)
     return _encoder.encode(fields)
 
 
@@ -188,12 +198,25 @@ def _bytes_hash(data: str) -> Any:
     return {"blake2b": blake2b(raw, digest_size=KEY_BYTES).hexdigest()}
 
 
-def _call(call: FunctionCall) -> dict[str, Any]:
-    """Arguments as parsed JSON. Models write broken JSON, too: that is itself, under a name of its own."""
+def _number(text: str) -> float:
+    """A number that JSON writes with a fraction or an exponent. JavaScript tells whole ones not apart from integers,
+    and sends ``1.0`` back as ``1``."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 1e21 else number
+
+
+_arguments = msgspec.json.Decoder(float_hook=_number)
+
+
+def _call(call: FunctionCall, form: int) -> dict[str, Any]:
+    """Arguments as parsed JSON. Models write broken JSON, too: that is itself, under a name of its own. None at all
+    are those of a function that takes none, and come back as an empty object."""
     if _is_deep(call.arguments):
         return {"name": call.name, "text": call.arguments}
     try:
-        return {"name": call.name, "arguments": msgspec.json.decode(call.arguments)}
+        if form == 1:
+            return {"name": call.name, "arguments": msgspec.json.decode(call.arguments)}
+        return {"name": call.name, "arguments": _arguments.decode(call.arguments.strip() or "{}")}
     except (msgspec.DecodeError, ValueError):
         return {"name": call.name, "text": call.arguments}
 

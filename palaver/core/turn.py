@@ -1,4 +1,4 @@
-"""Turns: their states, the events of a running one, and the options it runs with."""
+"""Turns: their states, the events of a running one, and the reply that comes of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from enum import StrEnum
 from typing import Literal
 
 import msgspec
-
-from palaver.core.message import ToolCall
 
 
 class TurnState(StrEnum):
@@ -66,78 +64,70 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """The engine took the request: from here on no status code can tell of an error."""
 
 
-class ContentDelta(msgspec.Struct, frozen=True, tag="content"):
-    """More text of the reply. Never empty."""
+class TopLogprob(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A token that might have stood in a place. `logprob` is the natural logarithm of its probability; `bytes` is
+    its UTF-8, where the engine tells it (a token may be a part of a character); `id` its number, likewise."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    id: int | None = None
+
+
+class TokenLogprob(TopLogprob, frozen=True, omit_defaults=True):
+    """A token of the reply, with the likeliest ones in its place (`top`), as many as were asked for."""
+
+    top: list[TopLogprob] = []
+
+
+class ContentDelta(msgspec.Struct, frozen=True, omit_defaults=True, tag="content"):
+    """More text of the reply. Never empty. `choice` numbers the replies of one turn; nearly all have one, 0.
+
+    `logprobs` are those of its tokens where they were asked for; a token that shows only with the next one
+    (a part of a character) comes with that.
+    """
 
     text: str
+    choice: int = 0
+    logprobs: list[TokenLogprob] = []
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning"):
+class ReasoningDelta(msgspec.Struct, frozen=True, omit_defaults=True, tag="reasoning"):
     """More text of the thinking before the reply. Never empty."""
 
     text: str
+    choice: int = 0
 
 
-class ToolCalls(msgspec.Struct, frozen=True, tag="tool_calls"):
-    """Complete calls of tools that the reply asks for."""
+class ToolCallDelta(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_call"):
+    """A piece of a tool call. `index` numbers the calls of one reply, from 0 on.
 
-    calls: list[ToolCall]
+    `id` and `name` come whole with the first piece of a call, and only there; `arguments` is a piece of JSON text
+    and may be empty.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    choice: int = 0
 
 
-class Finish(msgspec.Struct, frozen=True, tag="finish"):
-    """The engine's last event: why the reply ended, and what it cost."""
+class Finish(msgspec.Struct, frozen=True, omit_defaults=True, tag="finish"):
+    """The engine's last event: why the reply ended, and what it cost.
+
+    `others` are the reasons of the replies 1, 2, … where there are several; `usage` is that of all of them, the
+    prompt counted once. `model` is the engine's own name of what answered. `prompt` is the prompt as the model
+    saw it, where `echo` was asked for. `warnings` are what whoever asked should know although it went well.
+    """
 
     reason: FinishReason
     usage: Usage | None = None
     model: str | None = None
+    others: list[FinishReason] = []
+    prompt: str | None = None
+    warnings: list[str] = []
 
 
-EngineEvent = Accepted | ContentDelta | ReasoningDelta | ToolCalls | Finish
-Delta = ContentDelta | ReasoningDelta
-
-
-class Sampling(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How a reply is drawn. None means the model's own default.
-
-    Names, ranges and meaning are those of Together's chat completions
-    (https://docs.together.ai/reference/chat-completions-1).
-    """
-
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    seed: int | None = None
-    stop: list[str] | None = None
-
-    def over(self, defaults: Sampling) -> Sampling:
-        """These settings, with `defaults` where nothing was asked for."""
-        asked = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
-        return msgspec.structs.replace(defaults, **asked)
-
-
-def encode_deltas(deltas: list[Delta]) -> list[int]:
-    """The lengths of a reply's deltas: content positive, reasoning negative.
-
-    With the stored text they give back the same events with the same numbers for late readers, in far
-    less space than the events.
-    """
-    return [len(d.text) if isinstance(d, ContentDelta) else -len(d.text) for d in deltas]
-
-
-def decode_deltas(lengths: list[int], content: str, reasoning: str) -> list[Delta]:
-    """The deltas that `encode_deltas` measured, cut again from the text of the reply."""
-    deltas: list[Delta] = []
-    at = thought = 0
-    for length in lengths:
-        if length >= 0:
-            deltas.append(ContentDelta(content[at : at + length]))
-            at += length
-        else:
-            deltas.append(ReasoningDelta(reasoning[thought : thought - length]))
-            thought -= length
-    return deltas
+Delta = ContentDelta | ReasoningDelta | ToolCallDelta
+EngineEvent = Accepted | Delta | Finish

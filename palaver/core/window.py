@@ -12,19 +12,22 @@ from collections.abc import Sequence
 import msgspec
 
 from palaver.core.message import Message
+from palaver.core.parameters import Tool
 from palaver.core.tree import Instruction
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt for an engine, with whose it is, so that an engine can place and isolate it.
 
-    `conversation` and `turn` are ids; `conversation` is None for a turn that is not stored.
+    `conversation` and `turn` are ids; `conversation` is None for a turn that is not stored. `tools` are what the
+    model may call.
     """
 
     owner: str
     conversation: str | None
     turn: str
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
 
 def woven(instructions: Sequence[Instruction], messages: Sequence[Message]) -> tuple[Message, ...]:

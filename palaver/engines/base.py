@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from palaver.core.turn import EngineEvent, Sampling
+from palaver.core.parameters import Parameters, Sampling
+from palaver.core.turn import EngineEvent
 from palaver.core.window import Window
 
 SAMPLING = frozenset(Sampling.__struct_fields__)
-"""The parameters every engine is asked about; `Engine.capabilities` says which it honours."""
+"""How replies are drawn; `Engine.capabilities` says which of these an engine honours."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How one reply is generated.
 
-    `model` is the engine's own name of the model. `reasoning` is False where the model shall answer without
-    thinking first, None where that is left to the model. `prefill` has it go on with the reply that is the window's
+    `model` is the engine's own name of the model. `prefill` has it go on with the reply that is the window's
     last message: what is generated is the rest of that; only engines whose capabilities hold ``prefill`` are
-    asked. `extra` holds parameters of the request that palaver does
-    not know, for engines whose capabilities hold ``extra``; others never get any.
+    asked. `extra` holds parameters of the request that palaver does not know, for engines whose capabilities hold
+    ``extra``; others never get any.
     """
 
     model: str
-    sampling: Sampling = Sampling()
-    reasoning: Literal[False] | None = None
+    parameters: Parameters = Parameters()
     prefill: bool = False
     extra: dict[str, Any] = {}
+
+
+class Embedded(msgspec.Struct, frozen=True):
+    """Texts as vectors, in their order, and how many tokens they had."""
+
+    vectors: list[list[float]]
+    prompt_tokens: int
 
 
 class Engine(Protocol):
@@ -36,10 +42,23 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """The parameters it honours, by their names in `Sampling`, and ``parts`` (content that is not text),
-        ``tools`` (tool messages and calls in the history), ``extra`` (unknown parameters), ``count`` (it can
-        count a prompt; nobody asks the others how long one is), ``prefill`` (it can go on with a
-        reply)."""
+        """What it can do, by these words; what it cannot is refused before it is asked.
+
+        - the parameters it honours, by their names in `Sampling`
+        - kinds of content besides text, by their `type`: ``image_url``, ``input_audio``, …
+        - ``tools``: tools, calls and results; ``tool_choice``: a call can be forced; ``parallel_tool_calls``: it
+          can be held to one call
+        - the types of `Format`: ``json_object``, ``json_schema``, ``regex``, ``grammar``
+        - ``reasoning``, ``reasoning_effort``, ``chat_template_kwargs``, ``logprobs``, ``echo``: those parameters
+        - ``remote_media``: it may fetch the remote addresses in messages itself
+        - ``extra``: parameters that palaver does not know
+        - ``count``: it can count a prompt; nobody asks the others how long one is
+        - ``prefill``: it can go on with a reply
+        - ``completions``: `complete`; ``embeddings``: `embed`
+
+        Several replies (`n`) are every engine's duty. An engine that finds out only later what a model's server
+        takes says yes here, and raises UnsupportedParameter in `generate`.
+        """
 
     @property
     def waiting(self) -> int:
@@ -51,7 +70,7 @@ class Engine(Protocol):
         Raises EngineUnavailable.
         """
 
-    async def count(self, window: Window, model: str) -> int | None:
+    async def count(self, window: Window, options: Options) -> int | None:
         """The prompt's length in tokens, by the model's own tokenizer and template; None if it cannot count.
 
         Raises EngineUnavailable, EngineRefused.
@@ -60,9 +79,26 @@ class Engine(Protocol):
     def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         """Answer. Yields one `Accepted`, any number of deltas, then exactly one `Finish`.
 
-        Closing the iterator stops the work within a token and frees its place. Will not change the window.
-        Raises ContextLengthExceeded, EngineUnavailable, EngineTimeout or EngineRefused before the first delta,
-        EngineBroke or EngineTimeout after it.
+        With `n` of more than one the deltas of all replies come mixed, each with its choice's number. Closing the
+        iterator stops the work within a token and frees its place. Will not change the window.
+        Raises ContextLengthExceeded, UnsupportedParameter, EngineUnavailable, EngineTimeout or EngineRefused
+        before the first delta, EngineBroke or EngineTimeout after it.
+        """
+
+    def complete(
+        self, prompt: str | list[int], suffix: str | None, window: Window, options: Options
+    ) -> AsyncGenerator[EngineEvent, None]:
+        """Go on with a text, or token numbers, as it stands, without any template; with `suffix`, fill the gap
+        between the two. `window` says whose it is and is else empty. The rest is as in `generate`; only engines
+        whose capabilities hold ``completions`` are asked."""
+
+    async def embed(
+        self, texts: list[str] | list[list[int]], dimensions: int | None, window: Window, options: Options
+    ) -> Embedded:
+        """The vectors of these texts; only engines whose capabilities hold ``embeddings`` are asked.
+
+        Raises UnsupportedParameter (other `dimensions` than the model's), ContextLengthExceeded, EngineUnavailable,
+        EngineTimeout, EngineRefused.
         """
 
     async def close(self) -> None:
@@ -72,17 +108,24 @@ class Engine(Protocol):
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model that a request may name.
 
-    `name` is what the reply's `model` says; `served_as` is the engine's own name of it. `defaults` fill in
-    what a request leaves open. `context_size` is in tokens, None while it is not known.
+    `name` is what the reply's `model` says; `served_as` is the engine's own name of it. `kind` is what it is for.
+    `defaults` fill in what a request leaves open. `context_size` is in tokens, None while it is not known.
+    `fallbacks` answer in its place, in their order, where its engine fails before the first token.
     """
 
     name: str
     served_as: str
     engine: Engine
+    kind: Literal["chat", "embedding"] = "chat"
     description: str = ""
     defaults: Sampling = Sampling()
     aliases: tuple[str, ...] = ()
     context_size: int | None = None
+    fallbacks: tuple[Model, ...] = ()
+    loading: float | None = None
+    """While it is being loaded, how much of it is: from 0 to 1. None before and after."""
+    progress: Callable[[], float | None] = lambda: None
+    """Says what `loading` does, at any time."""
 
 
 class Catalog(Protocol):

@@ -116,6 +116,15 @@ def test_arguments_count_as_parsed_json(arguments: str) -> None:
     assert canonical(called(arguments)) == canonical(called('{"a": [true, null], "b": 1}'))
 
 
+@pytest.mark.parametrize(
+    ("written", "sent_back"),
+    [("1.0", "1"), ("1e3", "1000"), ("-0.0", "0"), ("1e20", "100000000000000000000")],
+)
+def test_numbers_count_as_javascript_sends_them_back(written: str, sent_back: str) -> None:
+    assert canonical(called(f'{{"to": [{written}]}}')) == canonical(called(f'{{"to": [{sent_back}]}}'))
+    assert canonical(called(f'{{"to": {written}}}')) != canonical(called('{"to": 0.5}'))
+
+
 def test_a_call_is_told_apart_by_its_id_and_name() -> None:
     assert canonical(called("{}", id="call_1")) != canonical(called("{}", id="call_2"))
     other = Message("assistant", tool_calls=[ToolCall(FunctionCall("look_down", "{}"))])
@@ -133,6 +142,10 @@ def test_the_wire_form_of_a_call_may_carry_more() -> None:
         json.dumps({"role": "assistant", "content": None, "tool_calls": [wire]}), type=Message
     )
     assert canonical(sent) == canonical(called("{}", id="call_1"))
+
+
+def test_no_arguments_are_an_empty_object() -> None:
+    assert canonical(called("")) == canonical(called(" \n")) == canonical(called("{}"))
 
 
 def test_broken_arguments_are_themselves() -> None:

@@ -2,23 +2,18 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from palaver.core.turn import (
     TRANSITIONS,
     ContentDelta,
     Delta,
     ReasoningDelta,
-    Sampling,
+    TokenLogprob,
+    ToolCallDelta,
+    TopLogprob,
     TurnState,
     Usage,
-    decode_deltas,
-    encode_deltas,
 )
-
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-deltas = st.lists(st.builds(ContentDelta, words) | st.builds(ReasoningDelta, words), max_size=20)
 
 
 def test_every_state_has_its_transitions() -> None:
@@ -38,20 +33,18 @@ def test_every_turn_can_end_and_none_goes_back_to_wait() -> None:
     assert TurnState.QUEUED not in frozenset().union(*TRANSITIONS.values())
 
 
-@given(deltas)
-def test_deltas_come_back_from_their_lengths_and_the_text(said: list[Delta]) -> None:
-    content = "".join(d.text for d in said if isinstance(d, ContentDelta))
-    reasoning = "".join(d.text for d in said if isinstance(d, ReasoningDelta))
-    lengths = msgspec.json.decode(msgspec.json.encode(encode_deltas(said)))
-    assert decode_deltas(lengths, content, reasoning) == said
-
-
-def test_what_was_asked_goes_over_the_defaults() -> None:
-    asked = Sampling(temperature=0.0, max_tokens=5)
-    merged = asked.over(Sampling(temperature=0.7, top_p=0.9, stop=["END"]))
-    assert merged == Sampling(temperature=0.0, max_tokens=5, top_p=0.9, stop=["END"])
-    assert asked.over(Sampling()) == asked
-
-
 def test_usage_adds_up() -> None:
     assert Usage(3, 4).total_tokens == 7
+
+
+def test_deltas_are_kept_as_json_and_told_apart() -> None:
+    """So does the log of a running turn; what is as always takes no room."""
+    token = TokenLogprob("hé", -0.25, [104, 195, 169], 5, [TopLogprob("he", -1.5)])
+    said: list[Delta] = [
+        ContentDelta("hé", 1, [token]),
+        ReasoningDelta("hm"),
+        ToolCallDelta(0, "call_1", "f", "{"),
+        ToolCallDelta(0, arguments="}", choice=2),
+    ]
+    assert msgspec.json.decode(msgspec.json.encode(said), type=list[Delta]) == said
+    assert msgspec.json.encode(ContentDelta("hi")) == b'{"type":"content","text":"hi"}'
