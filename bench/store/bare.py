@@ -97,7 +97,7 @@ class BareKeeper:
         moved = {"seq": number, "head": asked, "now": now, "continued": 1, "title": None, "title_from": None}
         run(QUERIES["move_head"], moved)
         none = dict.fromkeys(
-            ("end_user", "metadata", "input", "instructions", "continues", "gap_from", "gap_to")
+            ("end_user", "metadata", "input", "instructions", "tools", "continues", "gap_from", "gap_to")
         )
         turn = {
             "id": _id("turn_"),
@@ -128,11 +128,14 @@ class BareKeeper:
     def _answer(self, answer: tuple[Any, ...], asked: int | None, said: int | None, turn: int) -> None:
         run, now = self._connection.execute, answer[9]
         run(QUERIES["move_head_from"], {"seq": answer[1], "head": said, "expected": asked, "now": now})
-        none = dict.fromkeys(("cached_tokens", "reasoning_tokens", "error"))
+        none = dict.fromkeys(
+            ("cached_tokens", "reasoning_tokens", "error", "served_as", "tried", "warnings", "logprobs")
+        )
         lengths = msgspec.json.encode([talk.TOKEN] * (talk.REPLY // talk.TOKEN)).decode()
         ended = {
             "seq": turn,
             "state": "completed",
+            "model": "model",
             "reply": said,
             "finish_reason": "stop",
             "prompt_tokens": talk.QUESTION // talk.TOKEN,

@@ -21,6 +21,7 @@ from bench.store import talk
 from bench.store.keeper import durability_of
 from palaver.core import ids
 from palaver.core.message import Message
+from palaver.core.reply import replies
 from palaver.core.tree import read_history
 from palaver.core.turn import TurnState, Usage
 from palaver.server.completion_request import read_request
@@ -265,10 +266,8 @@ def _ending(turn: str, number: int) -> Ending:
         turn=turn,
         lease=LEASE,
         state=TurnState.COMPLETED,
-        content=text,
-        finish_reason="stop",
+        replies=replies(deltas, ["stop"]),
         usage=Usage(talk.QUESTION // talk.TOKEN, len(deltas)),
-        deltas=deltas,
         first_token_at=int(time.time() * 1000),
     )
 

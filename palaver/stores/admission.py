@@ -134,7 +134,10 @@ def _begun(
     number = writing.instructions_number(session, owner, history.instructions)
     if number is None and place.exact:
         number = writing.instructions_above(session, conversation["seq"], _last(place))
-    _move_head(session, conversation["seq"], place, written, head)
+    if not admission.is_task:
+        _move_head(
+            session, conversation["seq"], place, written, head, is_named=admission.conversation is not None
+        )
     return writing.add_turn(
         session,
         admission,
@@ -164,16 +167,24 @@ def _head(session: Session, conversation: int) -> int | None:
     return head
 
 
-def _move_head(session: Session, conversation: int, place: Place, written: Written, head: int | None) -> None:
+def _move_head(
+    session: Session,
+    conversation: int,
+    place: Place,
+    written: Written,
+    head: int | None,
+    *,
+    is_named: bool = True,
+) -> None:
     """What matches nothing in a conversation that has begun may be a chore, such as a request for a title: the
-    head stays where it is until something goes on from there."""
+    head stays where it is until something goes on from there. What is named shows itself in lists at once."""
     if head is None or ((place.parent is not None or place.exact) and place.moves_head):
         session.run(
             "move_head",
             seq=conversation,
             head=written.question,
             now=now(),
-            continued=int(place.parent is not None and not place.retry),
+            continued=int((place.parent is not None and not place.retry) or is_named),
             title=written.title,
             title_from=written.title_from,
         )

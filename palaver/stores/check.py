@@ -12,11 +12,11 @@ from hashlib import blake2b
 
 import msgspec
 
-from palaver.core.message import Message, canonical, next_key, root_key
+from palaver.core.message import FORMS, Message, canonical, next_key, root_key
 from palaver.core.tree import EXCHANGE, exchange_key
 from palaver.core.turn import TurnState
 from palaver.stores.database import Row, Session
-from palaver.stores.rows import instructions_of, message_of
+from palaver.stores.rows import instructions_of, message_of, tools_of
 
 PORTION = 500
 EXCHANGES = (4, EXCHANGE)
@@ -45,8 +45,10 @@ def check(session: Session) -> Iterator[Portion]:
     yield from _each(session, "check_conversations", "conversations", _conversation)
     yield from _each(session, "check_messages", "messages", lambda row: _message(session, row))
     yield from _each(session, "check_turns", "turns", _turn)
+    yield from _each(session, "check_choices", "choices", _choice)
     yield from _each(session, "check_attempts", "attempts", _attempt)
     yield from _each(session, "check_instructions", "instructions", _instructions)
+    yield from _each(session, "check_toolsets", "toolsets", _toolset)
     yield from _logs(session)
 
 
@@ -91,7 +93,7 @@ def _message(session: Session, row: Row) -> Iterator[str]:
     if row["secret"] is None:
         yield "its conversation or its owner is missing"
     yield from _place(row)
-    if row["turn"] is not None and row["deleted_at"] is None and row["turn_reply"] != row["seq"]:
+    if row["turn"] is not None and not row["is_its_turns"]:
         yield "the turn that is said to have generated it has another reply, or is missing"
     try:
         message = message_of(row)
@@ -132,7 +134,7 @@ def _keys(session: Session, row: Row, message: Message) -> Iterator[str]:
     root = _root(row["secret"], row["end_user"])
     if row["parent"] is None or (row["parent_key"] is not None and row["parent_deleted_at"] is None):
         above = root if row["parent"] is None else row["parent_key"]
-        if row["key"] != next_key(above, canonical(message)):
+        if row["key"] not in [next_key(above, canonical(message, form)) for form in FORMS]:
             yield "its key is not that of what it says and of the message before it"
     if row["turn"] is None:
         if row["tail"] is not None:
@@ -142,9 +144,12 @@ def _keys(session: Session, row: Row, message: Message) -> Iterator[str]:
     if exchange is None:
         return
     messages = [*exchange, message]
-    forms = [canonical(each) for each in messages]
-    if row["tail"] != exchange_key(root, messages, forms, len(messages) - 1):
+    if row["tail"] not in [_tail(root, messages, form) for form in FORMS]:
         yield "its second hash is not that of the exchange that it ends"
+
+
+def _tail(root: bytes, messages: Sequence[Message], form: int) -> bytes | None:
+    return exchange_key(root, messages, [canonical(each, form) for each in messages], len(messages) - 1)
 
 
 @lru_cache(maxsize=1024)
@@ -179,6 +184,8 @@ def _turn(row: Row) -> Iterator[str]:
         yield "its end user is another owner's, or missing"
     if row["instructions"] is not None and row["instructions_owner"] != row["owner"]:
         yield "its instructions are another owner's, or missing"
+    if row["tools"] is not None and row["tools_owner"] != row["owner"]:
+        yield "its tools are another owner's, or missing"
     for name in ("parent", "question", "reply", "head_before", "continues"):
         if row[name] is not None and row[f"{name}_conversation"] != row["conversation"]:
             yield f"its {name} is a message of another conversation, or missing"
@@ -204,15 +211,43 @@ def _progress(row: Row, state: TurnState) -> Iterator[str]:
         yield f"it is {state}, but the text of its running is still there"
 
 
+def _choice(row: Row) -> Iterator[str]:
+    """A further reply of a turn stands where the first one does: below the question, and as the turn's own."""
+    if row["turn_id"] is None:
+        yield "its turn is missing"
+        return
+    if row["choice"] < 1:
+        yield f"its number is {row['choice']}, and the first reply stands with the turn"
+    if row["ended_at"] is None:
+        yield "its turn has not ended"
+    if row["reply"] is None:
+        return
+    if row["reply_turn"] != row["turn"]:
+        yield "its reply is said to be another turn's, or missing"
+    elif row["reply_parent"] != row["question"]:
+        yield "its reply does not stand below its turn's question"
+
+
 def _attempt(row: Row) -> Iterator[str]:
     if row["turn_owner"] != row["owner"]:
         yield "its turn is another owner's, or missing"
 
 
 def _instructions(row: Row) -> Iterator[str]:
+    yield from _content(row, instructions_of)
+
+
+def _toolset(row: Row) -> Iterator[str]:
+    yield from _content(row, tools_of)
+    if not row["is_used"]:
+        yield "no turn has these tools"
+
+
+def _content(row: Row, decode: Callable[[str], object]) -> Iterator[str]:
+    """What is stored once by content."""
     if row["hash"] != blake2b(row["body"].encode(), digest_size=16).digest():
         yield "their hash is not that of what they say"
     try:
-        instructions_of(row["body"])
+        decode(row["body"])
     except msgspec.DecodeError:
         yield "what they say cannot be decoded"

@@ -62,7 +62,7 @@ class SqlDeletion(Verbs):
             row = session.one("turn_to_delete", owner=owner, id=turn)
             if row is None:
                 raise TurnNotFound(f"No turn has the id {turn}.")
-            done = _delete_reply(session, row)
+            done = _delete_replies(session, row)
             done = plus(done, _delete_question(session, row))
             if row["conversation"] is not None:
                 done = plus(done, tidy(session, row["conversation"]))
@@ -196,7 +196,13 @@ class SqlDeletion(Verbs):
         await self._database.write(lambda s: s.run("note_scrubbed", seq=latest, now=now()))
 
 
-OF_AN_OWNER = ("remove_instructions_of", "remove_end_users_of", "remove_api_keys_of", "remove_owner")
+OF_AN_OWNER = (
+    "remove_instructions_of",
+    "remove_toolsets_of",
+    "remove_end_users_of",
+    "remove_api_keys_of",
+    "remove_owner",
+)
 
 
 def _delete(session: Session, message: Row) -> Deleted:
@@ -211,13 +217,16 @@ def _delete(session: Session, message: Row) -> Deleted:
     return plus(done, Deleted(messages=1))
 
 
-def _delete_reply(session: Session, turn: Row) -> Deleted:
-    """Of a turn its reply, and where it has none, the turn."""
-    if turn["reply"] is None:
+def _delete_replies(session: Session, turn: Row) -> Deleted:
+    """Of a turn its replies, and where it has none, the turn."""
+    replies = session.all("replies_of_turn", turn=turn["seq"])
+    if not replies:
         return Deleted(turns=drop_turns(session, [turn]))
-    reply = session.one("message_in_the_way", seq=turn["reply"])
-    assert reply is not None
-    return _delete(session, reply) if reply["deleted_at"] is None else Deleted()
+    done = Deleted()
+    for reply in replies:
+        if reply["deleted_at"] is None:
+            done = plus(done, _delete(session, reply))
+    return done
 
 
 def _delete_question(session: Session, turn: Row) -> Deleted:

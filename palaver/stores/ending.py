@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from palaver.core import ids
 from palaver.core.errors import LeaseLost
 from palaver.core.message import Message, canonical, next_key, root_key
+from palaver.core.reply import Reply, replies
 from palaver.core.tree import EXCHANGE, exchange_key
-from palaver.core.turn import ContentDelta, Delta, ReasoningDelta, TurnState, Usage, encode_deltas
+from palaver.core.turn import Delta, TurnState, Usage
 from palaver.stores import admission, places
 from palaver.stores.base import Ending
 from palaver.stores.database import Row, Session
@@ -23,16 +26,19 @@ def log(session: Session, turn: str, lease: str, batch: int, deltas: list[Delta]
 
 
 def finish(session: Session, ending: Ending) -> None:
-    """Write the reply, move the head, close the record, drop the log. One transaction."""
+    """Write the replies, move the head, close the record, drop the log. One transaction."""
     held = _held(session, ending.turn, ending.lease)
     if held["state"] == TurnState.QUEUED:
         held = _asked_aside(session, held, ending)
-    reply = _add_reply(session, held, ending)
-    if reply is not None:
+    first, *others = ending.replies or [Reply()]
+    reply = _add_reply(session, held, first)
+    heads = [reply, *_add_choices(session, held, others)]
+    head = next((each for each in heads if each is not None), None)
+    if head is not None:
         session.run(
-            "move_head_from", seq=held["conversation"], head=reply, expected=held["question"], now=now()
+            "move_head_from", seq=held["conversation"], head=head, expected=held["question"], now=now()
         )
-        session.run("hand_head_on", turn=held["seq"], question=held["question"], head=reply)
+        session.run("hand_head_on", turn=held["seq"], question=held["question"], head=head)
     elif ending.state is TurnState.FAILED:
         _give_back_head(session, held)
     usage = ending.usage or Usage(0, 0)
@@ -42,13 +48,18 @@ def finish(session: Session, ending: Ending) -> None:
         seq=held["seq"],
         state=ending.state.value,
         reply=reply,
-        finish_reason=ending.finish_reason,
+        finish_reason=first.finish_reason,
         prompt_tokens=usage.prompt_tokens if ending.usage else None,
         completion_tokens=usage.completion_tokens if ending.usage else None,
         cached_tokens=usage.cached_tokens,
         reasoning_tokens=usage.reasoning_tokens,
         error=to_json(StoredError(ending.error_code, ending.error_message)) if failed else None,
-        deltas=to_json(encode_deltas(ending.deltas)) if ending.deltas else None,
+        deltas=_or_null(first.deltas),
+        logprobs=_or_null(first.logprobs),
+        model=ending.model,
+        served_as=ending.served_as,
+        tried=_or_null(ending.tried),
+        warnings=_or_null(ending.warnings),
         first_token_at=ending.first_token_at,
         now=now(),
     )
@@ -66,11 +77,9 @@ def recover(session: Session, lease: str) -> list[str]:
                 turn=row["id"],
                 lease=row["lease"],
                 state=TurnState.INCOMPLETE,
-                content="".join(d.text for d in deltas if isinstance(d, ContentDelta)),
-                reasoning="".join(d.text for d in deltas if isinstance(d, ReasoningDelta)),
+                replies=replies(deltas),
                 error_code="interrupted",
                 error_message="The process that worked on this turn ended.",
-                deltas=deltas,
             ),
         )
         closed.append(row["id"])
@@ -92,15 +101,30 @@ def _held(session: Session, turn: str, lease: str) -> Row:
     return held
 
 
-def _add_reply(session: Session, held: Row, ending: Ending) -> int | None:
-    if not (ending.content or ending.reasoning or ending.tool_calls):
+def _or_null(values: Sequence[object]) -> str | None:
+    return to_json(values) if values else None
+
+
+def _add_choices(session: Session, held: Row, others: Sequence[Reply]) -> list[int | None]:
+    """The further replies of a turn that was asked for several, siblings of its first; their messages."""
+    replies = [_add_reply(session, held, other) for other in others]
+    for choice, (reply, other) in enumerate(zip(replies, others, strict=True), 1):
+        session.run(
+            "add_choice",
+            turn=held["seq"],
+            choice=choice,
+            reply=reply,
+            finish_reason=other.finish_reason,
+            deltas=_or_null(other.deltas),
+            logprobs=_or_null(other.logprobs),
+        )
+    return replies
+
+
+def _add_reply(session: Session, held: Row, reply: Reply) -> int | None:
+    if reply.is_empty:
         return None
-    message = Message(
-        role="assistant",
-        content=ending.content or None,
-        tool_calls=ending.tool_calls or None,
-        reasoning=ending.reasoning or None,
-    )
+    message = reply.message
     parent = session.one("message", seq=held["question"]) if held["question"] is not None else None
     root = _root_key(session, held["seq"])
     row = session.one(

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from palaver.core.message import Message
-from palaver.core.turn import Sampling
+from palaver.core.parameters import Parameters
 from palaver.stores.base import Deleted
 from palaver.stores.database import Row, Session
 from palaver.stores.rows import now, to_json
@@ -54,26 +54,61 @@ def erase_messages(session: Session, conversation: int, rows: Sequence[Row]) -> 
         session.run("forget_head_before", messages=messages)
         session.run("forget_parent", messages=messages)
         theirs = session.all("turns_of_messages", messages=messages)
-        for part in _portions(theirs):
-            session.run("let_go_of_messages", turns=[row["seq"] for row in part])
-        session.run("remove_messages", messages=messages)
-        turns += drop_turns(session, theirs)
+        for query in ("forget_question", "forget_reply", "forget_choice", "remove_messages"):
+            session.run(query, messages=messages)
+        turns += _drop_unanswered(session, theirs)
     return Deleted(messages=sum(row["deleted_at"] is None for row in rows), turns=turns)
 
 
+def _drop_unanswered(session: Session, rows: Sequence[Row]) -> int:
+    """Remove those of these turns that have no reply any more; the number of them.
+
+    A turn of several replies stays while one of them does, and keeps nothing of the others but their numbers.
+    """
+    stay = {
+        row["seq"]
+        for some in _portions(rows)
+        for row in session.all("turns_with_replies", turns=[each["seq"] for each in some])
+    }
+    _empty_turns(session, [row for row in rows if row["seq"] in stay])
+    return drop_turns(session, [row for row in rows if row["seq"] not in stay])
+
+
 def drop_turns(session: Session, rows: Sequence[Row]) -> int:
-    """Remove turns (`seq`, `instructions`) that have no reply, with their logs, attempts and instructions.
+    """Remove turns (`seq`, `instructions`, `tools`) that have no reply, with all that is theirs alone.
 
     One that runs is gone for whoever works on it: its next write finds no lease. Returns how many they were.
     """
     for some in _portions(rows):
         turns = [row["seq"] for row in some]
-        session.run("remove_logs", turns=turns)
-        session.run("remove_attempts", turns=turns)
-        session.run("remove_turns", turns=turns)
-        instructions = {row["instructions"] for row in some} - {None}
-        session.run("remove_instructions", instructions=list(instructions))
+        for query in ("remove_logs", "remove_attempts", "remove_choices", "remove_turns"):
+            session.run(query, turns=turns)
+        session.run("remove_instructions", instructions=list({row["instructions"] for row in some} - {None}))
+        session.run("remove_toolsets", toolsets=list({row["tools"] for row in some} - {None}))
     return len(rows)
+
+
+def _empty_turns(session: Session, rows: Sequence[Row]) -> None:
+    """Leave of turns (`seq`, `parameters`, `tools`) nothing that quotes, or was sent along with, what is deleted.
+
+    Of what was asked for only numbers and switches stay: all else holds words. Nor is their answer given again to
+    a request that is repeated.
+    """
+    for row in rows:
+        session.run("empty_turn", turn=row["seq"], parameters=_without_words(row["parameters"]))
+    for some in _portions(rows):
+        session.run("remove_attempts", turns=[row["seq"] for row in some])
+        session.run("remove_toolsets", toolsets=list({row["tools"] for row in some} - {None}))
+
+
+def _without_words(parameters: str | None) -> str:
+    asked = msgspec.json.decode(parameters or "{}", type=Parameters)
+    words = {
+        name: None
+        for name, value in msgspec.structs.asdict(asked).items()
+        if not isinstance(value, int | float | None)
+    }
+    return to_json(msgspec.structs.replace(asked, **words))
 
 
 def drop_open_turns(session: Session, conversation: int, messages: set[int]) -> int:
@@ -101,14 +136,9 @@ def entomb(session: Session, message: Row) -> None:
         session.run("forget_tails", messages=some)
     session.run("forget_title", conversation=conversation, messages=[seq])
     session.run("forget_continued", conversation=conversation, messages=[seq])
-    session.run("forget_deltas", seq=seq)
-    turns = session.all("turns_beside", seq=seq)
-    for turn in turns:
-        sampling = msgspec.json.decode(turn["parameters"] or "{}", type=Sampling)
-        kept = msgspec.structs.replace(sampling, stop=None)
-        session.run("empty_turn", turn=turn["seq"], parameters=to_json(kept))
-    for part in _portions(turns):  # a request that comes again must find no answer that is gone
-        session.run("remove_attempts", turns=[turn["seq"] for turn in part])
+    session.run("forget_form_of_reply", seq=seq)
+    session.run("forget_form_of_choice", seq=seq)
+    _empty_turns(session, session.all("turns_of_messages", messages=[seq]))
 
 
 def remove_tombstones(session: Session, conversation: int, seq: int | None) -> int:

@@ -108,9 +108,10 @@ def retried(session: Session, turn: Row, history: History, *, exact: bool, for_h
     if place is None:
         return None
     head = session.one("head_node", id=turn["conversation"])
-    if head is None or head["seq"] in (turn["question"], turn["reply"]):
+    replies = {row["seq"] for row in session.all("replies_of_turn", turn=turn["seq"])}
+    if head is None or head["seq"] in {turn["question"], *replies}:
         return place
-    if for_head and turn["reply"] is None:
+    if for_head and not replies:
         anew = at_head(session, turn["conversation"], history)
         is_there = anew.parent is not None and anew.parent.id == turn["question"]
         if turn["state"] == TurnState.FAILED or (is_there and not anew.waits):

@@ -12,7 +12,7 @@ from palaver.core.errors import (
 from palaver.core.tree import Instruction
 from palaver.stores.base import Conversation, Item, Order, TurnRecord
 from palaver.stores.database import Row, Session, Verbs
-from palaver.stores.rows import conversation_of, instructions_of, item_of, turn_of
+from palaver.stores.rows import conversation_of, instructions_of, item_of, other_reply_of, turn_of
 
 LAST = (1 << 63) - 1
 """Comes after every time and every sequence number."""
@@ -88,12 +88,11 @@ class SqlReading(Verbs):
             row = session.one("turn", owner=owner, id=turn)
             if row is None:
                 raise TurnNotFound(f"No turn has the id {turn}.")
-            if row["reply"] is None:
-                return turn_of(row, None)
-            rows = session.all("items_up_from", seq=row["reply"], limit=1)
-            if not rows:
-                raise StoreCorrupt(f"The reply of the turn {turn} is missing; `palaver check` says more.")
-            return turn_of(row, item_of(rows[0]))
+            others = [
+                other_reply_of(choice, _reply(session, turn, choice["reply"]))
+                for choice in session.all("choices_of", turn=row["seq"])
+            ]
+            return turn_of(row, _reply(session, turn, row["reply"]), others)
 
         return await self._database.read(work)
 
@@ -121,3 +120,12 @@ def find_message(session: Session, conversation: int, id: str, param: str = "mes
     if row is None:
         raise MessageNotFound(f"This conversation has no message {id}.", param=param)
     return row
+
+
+def _reply(session: Session, turn: str, seq: int | None) -> Item | None:
+    if seq is None:
+        return None
+    rows = session.all("items_up_from", seq=seq, limit=1)
+    if not rows:
+        raise StoreCorrupt(f"A reply of the turn {turn} is missing; `palaver check` says more.")
+    return item_of(rows[0])

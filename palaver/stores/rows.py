@@ -10,14 +10,19 @@ import msgspec
 
 from palaver.core import ids
 from palaver.core.message import Message
+from palaver.core.parameters import Parameters, Tool
+from palaver.core.reply import Length
 from palaver.core.tree import Instruction, Node
-from palaver.core.turn import ContentDelta, Delta, ReasoningDelta, Sampling, TurnState, Usage
-from palaver.stores.base import Conversation, Item, TurnRecord
+from palaver.core.turn import Delta, TokenLogprob, TurnState, Usage
+from palaver.stores.base import Conversation, Item, OtherReply, Tried, TurnRecord
 from palaver.stores.database import Row
 
 _message = msgspec.json.Decoder(Message)
 _instructions = msgspec.json.Decoder(list[Instruction])
-_deltas = msgspec.json.Decoder(list[ContentDelta | ReasoningDelta])
+_tools = msgspec.json.Decoder(list[Tool])
+_deltas = msgspec.json.Decoder(list[Delta])
+_lengths = msgspec.json.Decoder(list[Length])
+_logprobs = msgspec.json.Decoder(list[TokenLogprob])
 
 
 class StoredError(msgspec.Struct, frozen=True):
@@ -46,8 +51,29 @@ def instructions_of(body: str | None) -> list[Instruction]:
     return _instructions.decode(body) if body else []
 
 
+def tools_of(body: str | None) -> list[Tool]:
+    return _tools.decode(body) if body else []
+
+
 def deltas_of(body: str) -> list[Delta]:
-    return list(_deltas.decode(body))
+    return _deltas.decode(body)
+
+
+def lengths_of(body: str | None) -> list[Length]:
+    return _lengths.decode(body or "[]")
+
+
+def logprobs_of(body: str | None) -> list[TokenLogprob]:
+    return _logprobs.decode(body or "[]")
+
+
+def other_reply_of(row: Row, item: Item | None) -> OtherReply:
+    return OtherReply(
+        item=item,
+        finish_reason=row["finish_reason"],
+        deltas=lengths_of(row["deltas"]),
+        logprobs=logprobs_of(row["logprobs"]),
+    )
 
 
 def state_of(text: str) -> TurnState:
@@ -91,7 +117,7 @@ def conversation_of(row: Row) -> Conversation:
     )
 
 
-def turn_of(row: Row, reply: Item | None) -> TurnRecord:
+def turn_of(row: Row, reply: Item | None, others: list[OtherReply]) -> TurnRecord:
     error = msgspec.json.decode(row["error"], type=StoredError) if row["error"] else StoredError(None, None)
     return TurnRecord(
         id=row["id"],
@@ -100,7 +126,8 @@ def turn_of(row: Row, reply: Item | None) -> TurnRecord:
         door=row["door"],
         requested_model=row["requested_model"],
         model=row["model"],
-        sampling=msgspec.json.decode(row["parameters"] or "{}", type=Sampling),
+        parameters=msgspec.json.decode(row["parameters"] or "{}", type=Parameters),
+        tools=tools_of(row["tools"]),
         metadata=msgspec.json.decode(row["metadata"] or "{}"),
         instructions=instructions_of(row["instructions"]),
         question=row["question"],
@@ -110,7 +137,12 @@ def turn_of(row: Row, reply: Item | None) -> TurnRecord:
         usage=_usage_of(row),
         error_code=error.code,
         error_message=error.message,
-        deltas=msgspec.json.decode(row["deltas"] or "[]"),
+        deltas=lengths_of(row["deltas"]),
+        logprobs=logprobs_of(row["logprobs"]),
+        others=others,
+        served_as=row["served_as"],
+        tried=msgspec.json.decode(row["tried"] or "[]", type=list[Tried]),
+        warnings=msgspec.json.decode(row["warnings"] or "[]", type=list[str]),
         created_at=row["created_at"],
         first_token_at=row["first_token_at"],
         ended_at=row["ended_at"],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import msgspec
 
 from palaver.core import ids
 from palaver.core.message import KEY_BYTES, Message, path_keys, root_key
+from palaver.core.parameters import Tool
 from palaver.core.tree import History, Instruction, read_history
 from palaver.core.turn import TurnState
 from palaver.stores.base import Admission
@@ -72,7 +74,7 @@ def add_conversation(session: Session, owner: int, end_user: int | None, admissi
         owner=owner,
         end_user=end_user,
         name=admission.conversation,
-        one_shot=int(admission.conversation is None),
+        one_shot=int(admission.conversation is None or admission.is_task),
         source=admission.source,
         metadata=None,
         keep_seconds=admission.temporary,
@@ -147,7 +149,8 @@ def add_turn(
         door=admission.door,
         requested_model=admission.requested_model,
         model=admission.model,
-        parameters=to_json(admission.sampling),
+        parameters=to_json(admission.parameters),
+        tools=toolset_number(session, owner, admission.tools),
         metadata=to_json(admission.metadata) if admission.metadata else None,
         input=to_json(Input(history.messages, history.instructions)) if waits else None,
         instructions=instructions,
@@ -174,12 +177,22 @@ def _asked_below(place: Place | None) -> int | None:
 
 def instructions_number(session: Session, owner: int, instructions: list[Instruction]) -> int | None:
     """Instructions are stored once by content: many requests carry the same."""
-    if not instructions:
+    return _stored_once(session, "add_instructions", "instructions_of_hash", owner, instructions)
+
+
+def toolset_number(session: Session, owner: int, tools: list[Tool]) -> int | None:
+    """Tools are stored once by content, as instructions are."""
+    return _stored_once(session, "add_toolset", "toolset_of_hash", owner, tools)
+
+
+def _stored_once(session: Session, add: str, find: str, owner: int, values: Sequence[object]) -> int | None:
+    """The number of the row that holds these values, which is made where there is none; None for no values."""
+    if not values:
         return None
-    body = to_json(instructions)
+    body = to_json(values)
     digest = blake2b(body.encode(), digest_size=16).digest()
-    session.run("add_instructions", owner=owner, hash=digest, body=body)
-    row = session.one("instructions_of_hash", owner=owner, hash=digest)
+    session.run(add, owner=owner, hash=digest, body=body)
+    row = session.one(find, owner=owner, hash=digest)
     assert row is not None
     seq: int = row["seq"]
     return seq

@@ -11,6 +11,7 @@ import pytest
 from palaver.stores.base import Store
 from tests.stores.contract_admission import Admissions
 from tests.stores.contract_branches import Branching, Forking
+from tests.stores.contract_choices import Choices, DeletingChoices
 from tests.stores.contract_crowds import Crowds
 from tests.stores.contract_deletion import DeletingMessages, DeletingMore, Felling, Retention
 from tests.stores.contract_endings import Endings
@@ -35,6 +36,8 @@ class StoreContract(
     Interleavings,
     Branching,
     Forking,
+    Choices,
+    DeletingChoices,
     DeletingMessages,
     DeletingMore,
     Retention,

@@ -8,8 +8,9 @@ import pytest
 
 from palaver.core.errors import StoreError, StoreUnavailable
 from palaver.core.message import FunctionCall, ImagePart, ImageUrl, Message, TextPart, ToolCall
+from palaver.core.parameters import Parameters
 from palaver.core.tree import Instruction
-from palaver.core.turn import Sampling, TurnState
+from palaver.core.turn import TurnState
 from palaver.stores.base import Store
 from tests.stores.contract_base import Part
 from tests.stores.talking import Talker, assistant, forms, new_turn, system, user
@@ -30,14 +31,14 @@ class Admissions(Part):
         talker = Talker(store)
         admitted = await talker.admit(
             [system("Be brief."), user("hi")],
-            sampling=Sampling(temperature=0.5, stop=["END"]),
+            parameters=Parameters(temperature=0.5, stop=["END"]),
             metadata={"a": "b"},
             source="curl/8",
         )
         record = await store.turn("local", admitted.turn)
         assert record.state is TurnState.RUNNING
         assert (record.door, record.requested_model, record.model) == ("chat.completions", "m", "model")
-        assert record.sampling == Sampling(temperature=0.5, stop=["END"])
+        assert record.parameters == Parameters(temperature=0.5, stop=["END"])
         assert record.metadata == {"a": "b"}
         assert record.instructions == [Instruction(0, system("Be brief."))]
         assert (record.conversation, record.gap, record.reply) == (admitted.conversation, None, None)

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palaver.core.errors import ConversationNotFound, LeaseLost, MessageNotFound, PalaverError, TurnNotFound
+from palaver.core.parameters import Parameters, Tool
 from palaver.core.tree import Instruction, read_history
-from palaver.core.turn import ContentDelta, Sampling, TurnState
+from palaver.core.turn import TurnState
 from palaver.stores.base import Attempt, Deleted, Item, NewApiKey, Store
 from tests.stores.contract_base import Part
 from tests.stores.contract_sequences import consistent
@@ -68,10 +69,10 @@ class DeletingMessages(Part):
 
     async def test_what_a_turn_keeps_of_a_reply_that_is_a_tombstone(self, store: Store, folder: Path) -> None:
         talker = Talker(store)
-        stop = Sampling(stop=["canary"], temperature=0.5)
+        stop = Parameters(stop=["canary"], temperature=0.5)
         attempt = Attempt(route="POST /", body=b"b", idempotency_key="canary")
         admitted = await talker.admit(
-            [user("hi")], "c", sampling=stop, metadata={"of": "canary"}, attempt=attempt
+            [user("hi")], "c", parameters=stop, metadata={"of": "canary"}, attempt=attempt
         )
         await talker.end(
             admitted.turn,
@@ -79,14 +80,14 @@ class DeletingMessages(Part):
             TurnState.INCOMPLETE,
             error_code="interrupted",
             error_message="canary",
-            deltas=[ContentDelta("canary")],
+            deltas=[6],
         )
         await talker.admit([user("hi"), assistant("canary"), user("more")])
         (_, reply, _) = await items(store, admitted.conversation)
         await store.delete_message("local", reply.id)
         assert not is_in(self.tables(folder), "canary")
         record = await store.turn("local", admitted.turn)
-        assert (record.state, record.sampling) == (TurnState.INCOMPLETE, Sampling(temperature=0.5))
+        assert (record.state, record.parameters) == (TurnState.INCOMPLETE, Parameters(temperature=0.5))
         assert (record.metadata, record.error_message, record.deltas) == ({}, None, [])
         assert record.reply is not None
         assert record.reply.deleted
@@ -98,7 +99,7 @@ class DeletingMessages(Part):
     ) -> None:
         talker = Talker(store)
         admitted = await talker.admit([user("canary")], metadata={"of": "canary"})
-        await talker.end(admitted.turn, "hello", deltas=[ContentDelta("hel"), ContentDelta("lo")])
+        await talker.end(admitted.turn, "hello", deltas=[3, 2])
         (question, reply) = await items(store, admitted.conversation)
         await store.delete_message("local", question.id)
         assert not is_in(self.tables(folder), "canary"), "nor the title, nor what came along with it"
@@ -482,7 +483,19 @@ Deed = tuple[str, int, int]
 deeds = st.lists(
     st.tuples(
         st.sampled_from(
-            ["ask", "ask", "ask", "regenerate", "run", "message", "message", "branch", "conversation"]
+            [
+                "ask",
+                "ask",
+                "ask",
+                "several",
+                "several",
+                "regenerate",
+                "run",
+                "message",
+                "message",
+                "branch",
+                "conversation",
+            ]
         ),
         st.integers(0, 1 << 16),
         st.integers(0, 1 << 16),
@@ -505,8 +518,8 @@ class Forest:
         talker = self._talkers[where % len(self._talkers)]
         nodes = await self._nodes(talker)
         self._count += 1
-        if what in ("ask", "run"):
-            await self._ask(talker, nodes, which, answered=what == "ask")
+        if what in ("ask", "several", "run"):
+            await self._ask(talker, nodes, which, what)
             return
         if not nodes:
             return
@@ -516,16 +529,20 @@ class Forest:
         except PalaverError:
             assert node.deleted or what == "regenerate"
 
-    async def _ask(
-        self, talker: Talker, nodes: list[tuple[str, Item]], which: int, *, answered: bool
-    ) -> None:
+    async def _ask(self, talker: Talker, nodes: list[tuple[str, Item]], which: int, what: str) -> None:
+        asked = [user(f"q{self._count}.")]
+        tools = [Tool(name="f", description=f"t{which % 3}")] if which % 2 else []
         if nodes and which % 4:
-            admitted = await talker.admit([user(f"q{self._count}.")], parent=nodes[which % len(nodes)][1].id)
+            admitted = await talker.admit(asked, parent=nodes[which % len(nodes)][1].id, tools=tools)
         else:
-            admitted = await talker.admit([user(f"q{self._count}.")])
-        if answered:
-            cut = TurnState.CANCELLED if which % 3 else TurnState.COMPLETED  # one that can be continued
-            await talker.end(admitted.turn, f"a{self._count}.", cut)
+            admitted = await talker.admit(asked, tools=tools)
+        if what == "run":
+            return
+        cut = TurnState.CANCELLED if which % 3 else TurnState.COMPLETED  # one that can be continued
+        texts = [f"{letter}{self._count}." for letter in ("a" if what == "ask" else "abc")]
+        if what == "several" and which % 5 < 3:
+            texts[which % 5] = ""
+        await talker.end_all(admitted.turn, *texts, state=cut)
 
     async def _change(self, what: str, talker: Talker, conversation: str, node: Item) -> None:
         store, owner = self._store, talker.owner

@@ -8,6 +8,7 @@ import pytest
 
 from palaver.core.errors import LeaseLost
 from palaver.core.message import FunctionCall, Message, ToolCall
+from palaver.core.reply import Reply
 from palaver.core.turn import ContentDelta, ReasoningDelta, TurnState, Usage
 from palaver.stores.base import Ending, Store
 from tests.stores.contract_base import Part
@@ -21,14 +22,13 @@ class Endings(Part):
         talker = Talker(store)
         admitted = await talker.admit([user("hi")])
         await talker.log(admitted.turn, 0, "he")
-        said = [ReasoningDelta("A greeting."), ContentDelta("hel"), ContentDelta("lo")]
         await talker.end(
             admitted.turn,
             "hello",
             reasoning="A greeting.",
             finish_reason="length",
             usage=Usage(3, 4, 2, 1),
-            deltas=said,
+            deltas=[-11, 3, 2],
             first_token_at=123,
         )
         record = await store.turn("local", admitted.turn)
@@ -221,8 +221,7 @@ class Endings(Part):
                 turn=admitted.turn,
                 lease="lease_1",
                 state=TurnState.CANCELLED,
-                deltas=[ContentDelta("x")],
-                content="x",
+                replies=[Reply(content="x", deltas=[1])],
             )
         )
         assert (await store.turn("local", admitted.turn)).deltas == [1]

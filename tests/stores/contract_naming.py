@@ -32,6 +32,20 @@ class Naming(Part):
         assert chore.conversation == conversation
         assert [item.message.text for item in await talker.path(conversation)] == ["u1", "a1"]
 
+    async def test_a_task_that_comes_first_leaves_the_conversation_to_what_follows(
+        self, store: Store
+    ) -> None:
+        talker = Talker(store)
+        task = await talker.admit([user("### Task: find a title")], "notes", is_task=True)
+        await talker.end(task.turn, "A title")
+        begun = await store.conversation("local", "notes")
+        assert (begun.head, begun.title, begun.messages, begun.one_shot) == (None, None, 0, True)
+        conversation = await talker.talk("u1", "a1", conversation="notes")
+        assert conversation == task.conversation
+        assert [item.message.text for item in await talker.path(conversation)] == ["u1", "a1"]
+        found = await store.conversation("local", "notes")
+        assert (found.title, found.one_shot) == ("u1", False)
+
     async def test_a_first_message_edited_counts_once_it_is_gone_on_from(self, store: Store) -> None:
         talker = Talker(store)
         conversation = await talker.talk("u1", "a1", conversation="notes")

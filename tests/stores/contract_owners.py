@@ -103,7 +103,17 @@ CALLS: dict[str, list[tuple[Call, object]]] = {
 }
 """Every verb that takes an owner, called for the other with her ids, and what must come of it."""
 
-IN_THE_STORE = ("conversations", "messages", "turns", "turn_log", "instructions", "attempts", "api_keys")
+IN_THE_STORE = (
+    "conversations",
+    "messages",
+    "turns",
+    "choices",
+    "turn_log",
+    "instructions",
+    "toolsets",
+    "attempts",
+    "api_keys",
+)
 
 
 class OwnersApart(Part):

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from palaver.core.message import Message, canonical, next_key, root_key
-from palaver.core.turn import ContentDelta, TurnState
+from palaver.core.turn import TurnState
 from palaver.stores.base import Admitted, Store
 from tests.core.clients import Client, Step, clients, steps
 from tests.core.trees import Sent, Trees
@@ -63,7 +63,7 @@ class Script:
             assert await self._store.recover("another lease") == [admitted.turn]
             return
         state = TurnState.INCOMPLETE if how == "break" else TurnState.COMPLETED
-        await talker.end(admitted.turn, step.reply, state, deltas=[ContentDelta(step.reply)])
+        await talker.end(admitted.turn, step.reply, state, deltas=[len(step.reply)])
 
 
 class Sequences(Part):
@@ -87,12 +87,13 @@ def consistent(tables: Tables) -> None:
     conversations = {row["seq"]: row for row in tables["conversations"]}
     turns = {row["seq"]: row for row in tables["turns"]}
     roots = _roots(tables)
+    replies = _replies(tables)
     for row in messages.values():
         parent = messages[row["parent"]] if row["parent"] is not None else None
         _message_is_in_its_place(row, parent, roots[row["conversation"]])
         if row["turn"] is not None:
-            turn = turns[row["turn"]]
-            assert (turn["reply"], turn["question"]) == (row["seq"], row["parent"])
+            assert row["seq"] in replies[row["turn"]]
+            assert turns[row["turn"]]["question"] == row["parent"]
     for row in conversations.values():
         assert row["head"] is None or messages[row["head"]]["conversation"] == row["seq"]
         if row["title"] is not None:
@@ -100,11 +101,26 @@ def consistent(tables: Tables) -> None:
             assert (source["conversation"], source["deleted_at"]) == (row["seq"], None)
     _tombstones_hold_the_tree_together(tables)
     assert {row["seq"] for row in tables["instructions"]} <= {row["instructions"] for row in turns.values()}
+    assert {row["seq"] for row in tables["toolsets"]} == {row["tools"] for row in turns.values()} - {None}
     for row in turns.values():
         _turn_is_whole(row, messages)
     assert {row["turn"] for row in tables["turn_log"]} <= {s for s, row in turns.items() if row["lease"]}
     ids = [row["id"] for name in ("messages", "conversations", "turns") for row in tables[name]]
     assert len(set(ids)) == len(ids)
+
+
+def _replies(tables: Tables) -> dict[int, list[int]]:
+    """The replies of each turn; a further one stands where the turn's own says that it does."""
+    replies = {row["seq"]: [row["reply"]] for row in tables["turns"]}
+    generated = {row["seq"]: row["turn"] for row in tables["messages"]}
+    for row in tables["choices"]:
+        replies[row["turn"]].append(row["reply"])
+        assert row["choice"] >= 1
+        if row["reply"] is None:
+            assert row["deltas"] is row["logprobs"] is None
+    for turn, theirs in replies.items():
+        assert all(generated[reply] == turn for reply in theirs if reply is not None)
+    return replies
 
 
 def _roots(tables: Tables) -> dict[int, bytes]:

@@ -27,6 +27,8 @@ from tests.stores.talking import Tables, Talker, Told, assistant, user
 WHO = (("local", None), ("local", "ann"), ("local", "bob"), ("other", None))
 NAMES = ("room", "hall")
 MAX_WAITING = 3
+SEVERAL = (["reply"], ["reply"], ["reply", "another"], ["", "reply", "", "another"])
+"""What a turn ends with: one reply or several, of which nothing may have come."""
 What = Literal[
     "say",
     "say to nobody's head",
@@ -119,7 +121,7 @@ class Asked:
     path: list[str] | None = None
     head_before: int | None = None
     logged: str = ""
-    reply: str | None = None
+    replies: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -164,6 +166,12 @@ class View:
             found.append(self.texts[seq])
             seq = self.messages[seq]["parent"]
         return found[::-1]
+
+    def replies(self, turn: Row) -> list[int]:
+        """The replies of a turn, in their order."""
+        others = [row for row in self.tables["choices"] if row["turn"] == turn["seq"]]
+        others.sort(key=lambda row: int(row["choice"]))
+        return [row["reply"] for row in (turn, *others) if row["reply"] is not None]
 
     def head(self, conversation: str) -> int | None:
         head: int | None = self.conversations[conversation]["head"]
@@ -278,7 +286,7 @@ class Script:
                 assert [m["content"] for m in msgspec.json.decode(turn["input"])["messages"]] == asked.texts
             else:
                 assert view.path(turn["question"]) == asked.path
-            assert (view.texts[turn["reply"]] if turn["reply"] is not None else None) == asked.reply
+            assert [view.texts[reply] for reply in view.replies(turn)] == asked.replies
         assert len(view.turns) == len(self._asked)
         for row in view.tables["turns"]:
             assert ended(row) or row["lease"] == f"lease_{self._lease}"
@@ -389,9 +397,9 @@ class Script:
         """Where a turn is tried again: at its question. The head stays where the conversation has gone on."""
         view, conversation = self._view, self._view.id_of(old["conversation"])
         head, place = view.head(conversation), Place(conversation, old["question"], 0)
-        if head in (old["question"], old["reply"]):
+        if head in (old["question"], *view.replies(old)):
             return place
-        if request.at_head and old["reply"] is None:
+        if request.at_head and not view.replies(old):
             is_there = (anew.node, anew.new) == (old["question"], 0)
             if old["state"] == TurnState.FAILED or (is_there and not anew.waits):
                 return anew
@@ -602,34 +610,34 @@ class Script:
         asked.logged += word
 
     async def _finish(self, turn: Row, step: Step) -> None:
-        """End a turn with a text, or without: then those that wait may be among them."""
+        """End a turn with one text or several, or without: then those that wait may be among them."""
         before, asked = self._view, self._asked[turn["id"]]
         queued = turn["state"] == TurnState.QUEUED
         if step.state is TurnState.COMPLETED and queued:
             return
-        text = ""
+        texts = []
         if step.what == "finish" and (step.state is TurnState.COMPLETED or step.other % 2):
             self._said += 1
-            text = f"reply {self._said}"
-        await self._talker_of(turn).end(turn["id"], text, step.state)
+            texts = SEVERAL[(step.place + step.other) % len(SEVERAL)]
+        said = [f"{text} {self._said}" if text else "" for text in texts]
+        await self._talker_of(turn).end_all(turn["id"], *said, state=step.state)
         after, head = View(self._tables(self._folder)), before.head(asked.conversation)
-        asked.reply = text or None
+        asked.replies = [text for text in said if text]
         ended_turn = after.turns[turn["id"]]
         assert ended_turn["state"] == step.state
         if queued:
             self._check_aside(before, after, ended_turn, before.below_head(asked.conversation))
             asked.head_before = head
-        if text:
-            assert after.messages[ended_turn["reply"]]["parent"] == turn["question"]
-            self._hand_on(after, turn["question"], ended_turn["reply"])
-            assert after.head(asked.conversation) == (
-                ended_turn["reply"] if head == turn["question"] else head
-            )
+        if replies := after.replies(ended_turn):
+            question = ended_turn["question"]
+            assert {after.messages[reply]["parent"] for reply in replies} == {question}
+            self._hand_on(after, question, replies[0])
+            assert after.head(asked.conversation) == (replies[0] if head == question else head)
         elif step.state is TurnState.FAILED and self._gives_way(before, ended_turn, head):
             assert after.head(asked.conversation) == self._head_before(ended_turn)
         else:
             assert after.head(asked.conversation) == head
-        if step.state is TurnState.FAILED and not text:
+        if step.state is TurnState.FAILED and not said:
             self._hand_on(after, ended_turn["question"], self._head_before(ended_turn))
 
     def _hand_on(self, after: View, question: int, head: int) -> None:
@@ -686,7 +694,7 @@ class Script:
             if turn["state"] == TurnState.QUEUED:
                 self._check_aside(before, after, row, heads[asked.conversation])
             elif asked.logged:
-                asked.reply = asked.logged
+                asked.replies = [asked.logged]
                 if heads[asked.conversation] == turn["question"]:
                     heads[asked.conversation] = row["reply"]
         assert {id: after.head(id) for id in after.conversations} == heads

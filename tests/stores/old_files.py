@@ -13,6 +13,10 @@ from tests.stores.sqlite_files import ask
 ROWS = Path(__file__).parent / "versions"
 NEWEST = len(migrations("sqlite"))
 OLD = tuple(range(1, NEWEST))
+CONVERSATIONS = {1: {"local": 6, "other": 1}, 2: {"local": 10, "other": 1}}
+"""How many conversations are in the rows of a version, by owner."""
+OPEN = {1: 1, 2: 3}
+"""How many turns run or wait there."""
 
 
 def old_store(path: Path, version: int) -> Path:
@@ -43,10 +47,11 @@ def rows(path: Path, columns: dict[str, list[str]] | None = None) -> dict[str, l
 
 
 def columns_of(path: Path) -> dict[str, list[str]]:
-    """The columns of each table."""
+    """The columns of each table, but for that which says who brought the file to its version."""
     with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+            "SELECT name FROM sqlite_schema "
+            "WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'store_info' ORDER BY name"
         ).fetchall()
         return {
             name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for (name,) in tables

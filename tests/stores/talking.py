@@ -10,6 +10,7 @@ import msgspec
 
 from palaver.core import ids
 from palaver.core.message import Message, canonical
+from palaver.core.reply import Reply
 from palaver.core.tree import Instruction, read_history
 from palaver.core.turn import ContentDelta, TurnState
 from palaver.stores.base import Admission, Admitted, Conversation, Ending, Item, Store
@@ -97,9 +98,16 @@ class Talker:
     async def end(
         self, turn: str, text: str = "", state: TurnState = TurnState.COMPLETED, **more: Any
     ) -> None:
-        """End a turn; `more` goes into the ending."""
-        ending = Ending(turn=turn, lease=self.lease, state=state, content=text)
-        await self.store.finish(msgspec.structs.replace(ending, **more))
+        """End a turn with one reply; `more` goes into that, or into the ending."""
+        of_reply = {name: more.pop(name) for name in Reply.__struct_fields__ if name in more}
+        await self.end_all(turn, Reply(content=text, **of_reply), state=state, **more)
+
+    async def end_all(
+        self, turn: str, *replies: Reply | str, state: TurnState = TurnState.COMPLETED, **more: Any
+    ) -> None:
+        """End a turn with several replies; a text alone is one. `more` goes into the ending."""
+        said = [Reply(content=reply) if isinstance(reply, str) else reply for reply in replies]
+        await self.store.finish(Ending(turn=turn, lease=self.lease, state=state, replies=said, **more))
 
     async def ask(self, question: str, answer: str, conversation: str | None = None) -> Told:
         """Say something and be answered; the whole history goes along."""

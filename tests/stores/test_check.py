@@ -5,21 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from palaver.core.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
-from palaver.core.message import FunctionCall, Message, ToolCall
+from palaver.core.message import FunctionCall, Message, ToolCall, canonical
+from palaver.core.parameters import Tool
 from palaver.core.turn import TurnState, Usage
 from palaver.stores import check as check_room
 from palaver.stores.base import Store
 from palaver.stores.database import Row
 from palaver.stores.sqlite_connection import SqliteSession, open_for_reading
 from palaver.stores.sqlite_upkeep import Report, check
+from tests.stores.contract_deletion import Deed, Forest, deeds
 from tests.stores.old_files import NEWEST, old_store
 from tests.stores.sqlite_files import ask, content, opened, put
 from tests.stores.talking import Talker, assistant, system, user
@@ -48,6 +53,9 @@ async def fill(store: Store) -> None:
     await bob.talk("one", "first", "two", "second", "three", "third")
     cut = await bob.admit([user("three"), assistant("third"), user("four")])
     await bob.end(cut.turn, "fourth")
+    tools = [Tool(name="pick", description="Picks one.")]
+    several = await Talker(store, end_user="sue").admit([user("which?")], tools=tools)
+    await talker.end_all(several.turn, "this", "that", "", "another")
     for state, text in ((TurnState.FAILED, ""), (TurnState.CANCELLED, "half"), (TurnState.INCOMPLETE, "ha")):
         ended = await Talker(store, end_user=state.value).admit([user("hi")])
         await talker.end(ended.turn, text, state)
@@ -69,10 +77,27 @@ async def test_what_palaver_wrote_is_as_it_must_be(path: Path) -> None:
     alone = check(path)
     assert beside == alone
     assert (alone.problems, alone.findings, alone.version) == (0, [], NEWEST)
-    counted = ("conversations", "messages", "turns", "instructions")
+    counted = ("conversations", "messages", "turns", "choices", "instructions", "toolsets")
     assert [alone.rows[table] for table in counted] == [
         ask(path, f"SELECT count(*) FROM {table}") for table in counted
     ]
+
+
+async def test_keys_of_an_older_form_are_as_they_must_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = Message("assistant", " ", tool_calls=[ToolCall(FunctionCall("f", '{"at": 1.0}'), "c1")])
+    history = [user("hi"), called, Message("tool", "ok", tool_call_id="c1")]
+    assert canonical(called, 1) != canonical(called)
+    with monkeypatch.context() as older:
+        for module in ("core.tree", "stores.ending"):
+            older.setattr(f"palaver.{module}.canonical", partial(canonical, form=1))
+        async with opened(path) as store:
+            talker = Talker(store)
+            await talker.end((await talker.admit(history)).turn, "done")
+    assert check(path).findings == []
+    async with opened(path) as store:
+        talker = Talker(store)
+        await talker.end((await talker.admit(history)).turn, "done again")
+    assert check(path).findings == []
 
 
 async def test_deleting_leaves_everything_as_it_must_be(path: Path) -> None:
@@ -90,6 +115,20 @@ async def test_deleting_leaves_everything_as_it_must_be(path: Path) -> None:
     assert check(path).findings == []
 
 
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(deeds)
+def test_whatever_is_done_and_deleted_nothing_is_wrong(what_is_done: list[Deed]) -> None:
+    async def run(path: Path) -> None:
+        async with opened(path) as store:
+            forest = Forest(store)
+            for deed in what_is_done:
+                await forest.do(deed)
+        assert check(path).findings == []
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder) / "palaver.db"))
+
+
 async def test_it_changes_nothing(path: Path) -> None:
     async with filled(path):
         pass
@@ -103,6 +142,7 @@ PORTUGAL = "(SELECT seq FROM messages WHERE body LIKE '%Portugal%' ORDER BY seq 
 ANNS = "(SELECT seq FROM conversations WHERE name = 'weather')"
 ENDED = "(SELECT seq FROM turns WHERE state = 'completed' ORDER BY seq LIMIT 1)"
 RUNNING = "(SELECT seq FROM turns WHERE state = 'running')"
+THAT = "(SELECT seq FROM messages WHERE body LIKE '%that%')"
 OTHER = "(SELECT seq FROM owners WHERE name = 'another')"
 
 DAMAGES = {
@@ -225,6 +265,49 @@ DAMAGES = {
         "their hash",
     ),
     "broken instructions": ("UPDATE instructions SET body = '{'", "instruction", "cannot be decoded"),
+    "another owner's tools": (
+        f"UPDATE toolsets SET owner = {OTHER}",
+        "turn",
+        "its tools are another owner's",
+    ),
+    "other tools": ("UPDATE toolsets SET body = replace(body, 'Picks', 'Drops')", "toolset", "their hash"),
+    "broken tools": ("UPDATE toolsets SET body = '{'", "toolset", "cannot be decoded"),
+    "tools of no turn": ("UPDATE turns SET tools = NULL", "toolset", "no turn has these tools"),
+    "a reply of which the turn knows nothing": (
+        f"UPDATE choices SET reply = NULL WHERE reply = {THAT}",
+        "message",
+        "has another reply",
+    ),
+    "a further reply that is another turn's": (
+        f"UPDATE messages SET turn = {ENDED} WHERE seq = {THAT}",
+        "choice",
+        "another turn's",
+    ),
+    "a further reply elsewhere": (
+        f"UPDATE messages SET parent = NULL WHERE seq = {THAT}",
+        "choice",
+        "does not stand below",
+    ),
+    "a missing further reply": (
+        f"UPDATE choices SET reply = 999 WHERE reply = {THAT}",
+        "choice",
+        "or missing",
+    ),
+    "a further reply of no turn": (
+        f"UPDATE choices SET turn = 999 WHERE reply = {THAT}",
+        "choice",
+        "its turn is missing",
+    ),
+    "a further reply that is the first": (
+        f"UPDATE choices SET choice = 0 WHERE reply = {THAT}",
+        "choice",
+        "its number is 0",
+    ),
+    "a further reply of what still runs": (
+        f"UPDATE choices SET turn = {RUNNING} WHERE reply = {THAT}",
+        "choice",
+        "has not ended",
+    ),
     "a log of no turn": (
         "INSERT INTO turn_log (turn, batch, deltas) VALUES (999, 3, '[]')",
         "turn_log",

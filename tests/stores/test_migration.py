@@ -29,7 +29,7 @@ from palaver.stores.sqlite_migration import bring_forward
 from palaver.stores.sqlite_upkeep import check
 from tests.conftest import environment
 from tests.house.files import ROOT
-from tests.stores.old_files import NEWEST, OLD, columns_of, old_store, rows, version
+from tests.stores.old_files import CONVERSATIONS, NEWEST, OLD, OPEN, columns_of, old_store, rows, version
 from tests.stores.sqlite_files import ask, content, opened, put
 from tests.stores.talking import Talker, assistant, user
 from tests.stores.test_disk import mount
@@ -61,7 +61,7 @@ def names(path: Path, pattern: str) -> list[str]:
     return sorted(each.name for each in path.parent.glob(pattern))
 
 
-RELEASED = ("69b6c918f856eff56090dbc921b2a055",)
+RELEASED = ("69b6c918f856eff56090dbc921b2a055", "e3075f1f4631a974254bd87b35765430")
 """What the migrations that are in a release hash to: these are never changed, only followed by others."""
 
 
@@ -95,9 +95,10 @@ class TestOlder:
         old_store(path, old)
         async with opened(path) as store:
             recovered = await store.recover("another lease")
-            assert [(await store.turn("local", turn)).state for turn in recovered] == [TurnState.INCOMPLETE]
-            for owner, count in (("local", 6), ("other", 1)):
-                found = await store.conversations(owner, one_shots=True)
+            assert len(recovered) == OPEN[old]
+            assert {(await store.turn("local", turn)).state for turn in recovered} == {TurnState.INCOMPLETE}
+            for owner, count in CONVERSATIONS[old].items():
+                found = await store.conversations(owner, one_shots=True, temporary=True)
                 assert len(found) == count
                 for conversation in found:
                     items = await store.items(owner, conversation.id, limit=100)
@@ -218,22 +219,22 @@ class TestOlder:
 class TestKilled:
     """`kill -9` at any point leaves one version or the other, whole."""
 
-    def whole(self, path: Path, before: dict[str, list[tuple[object, ...]]]) -> int:
+    def whole(self, path: Path, old: int, seed: Path) -> int:
         """The version of what was left; whole, and brought forward at the next start."""
-        left = version(path)
-        assert left in (1, NEWEST)
+        left, before = version(path), rows(seed)
+        assert left in range(old, NEWEST + 1)
         for kept in path.parent.glob("*-backup"):
             assert rows(kept) == before
-        if left == NEWEST:
-            assert names(path, "*-backup*") == ["palaver.db.v1-backup"]
-        else:
-            assert rows(path) == before
+        if left > old:
+            assert names(path, "*-backup*") == [f"palaver.db.v{old}-backup"]
+        assert rows(path, columns_of(seed)) == before
         bring_forward(path)
         assert check(path).findings == []
         return left
 
-    def test_at_every_step(self, tmp_path: Path) -> None:
-        before = rows(old_store(tmp_path / "seed" / "palaver.db", 1))
+    @pytest.mark.parametrize("old", OLD)
+    def test_at_every_step(self, tmp_path: Path, old: int) -> None:
+        seed = old_store(tmp_path / "seed" / "palaver.db", old)
         done = subprocess.run(
             [sys.executable, "-m", "tests.stores.killed_at", "bring", str(tmp_path)],
             cwd=ROOT,
@@ -245,12 +246,12 @@ class TestKilled:
         assert done.stderr == ""
         kills = int(done.stdout.split()[-1])  # after the log
         assert kills > 50
-        left = [self.whole(tmp_path / str(step) / "palaver.db", before) for step in range(kills)]
-        assert {1, NEWEST} <= set(left)
+        left = [self.whole(tmp_path / str(step) / "palaver.db", old, seed) for step in range(kills)]
+        assert set(left) == set(range(old, NEWEST + 1))
         assert left == sorted(left)
 
     def test_at_random_moments(self, tmp_path: Path) -> None:
-        before = rows(old_store(tmp_path / "seed" / "palaver.db", 1))
+        seed = old_store(tmp_path / "seed" / "palaver.db", 1)
         order = random.Random(0)
         for kill in range(KILLS):
             folder = tmp_path / str(kill)
@@ -268,7 +269,7 @@ class TestKilled:
                 child.stdout.readline()
                 time.sleep(order.random() * 0.05)  # the moment of the kill, nothing that is waited for
                 child.send_signal(signal.SIGKILL)
-            self.whole(folder / "palaver.db", before)
+            self.whole(folder / "palaver.db", 1, seed)
 
 
 class TestNewer:

@@ -23,7 +23,9 @@ from palaver.stores.base.values import (
     Ending,
     Item,
     Order,
+    OtherReply,
     Prompt,
+    Tried,
     TurnRecord,
 )
 
@@ -39,8 +41,10 @@ __all__ = [
     "Item",
     "NewApiKey",
     "Order",
+    "OtherReply",
     "Prompt",
     "Store",
+    "Tried",
     "TurnRecord",
 ]
 

@@ -20,6 +20,10 @@ class Deletion(Protocol):
         parent. An inner message becomes a tombstone without content or key, which windows skip and no
         resend matches. A title that was made of it goes too.
 
+        A turn of several replies goes with the last of them. Until then the others keep their numbers, that of
+        the one that is gone stands for nothing, and the turn keeps no words: neither tools, schemas and the like
+        that were sent with it, nor errors and warnings. A resend of its request is answered anew.
+
         Raises MessageNotFound.
         """
 
@@ -27,8 +31,8 @@ class Deletion(Protocol):
         """Delete a message and all below it. Raises MessageNotFound."""
 
     async def delete_turn(self, owner: str, turn: str) -> Deleted:
-        """Delete a turn: its reply, as `delete_message` does, and what was asked in it, unless something else
-        answers that. Raises TurnNotFound."""
+        """Delete a turn: all its replies, as `delete_message` does, and what was asked in it, unless something
+        else answers that. Raises TurnNotFound."""
 
     async def delete_conversation(self, owner: str, conversation: str) -> Deleted:
         """Delete a conversation (an id) with all its messages and turns. Raises ConversationNotFound."""

@@ -46,9 +46,10 @@ class Turns(Protocol):
         """
 
     async def finish(self, ending: Ending) -> None:
-        """Write the reply, the head, usage and state, in one durable transaction; the log goes.
+        """Write the replies, the head, usage and state, in one durable transaction; the log goes.
 
-        The head moves to the reply only if it still is the turn's question. A turn that failed without text
+        Several replies are siblings below the question. The head moves to the first of them that says something,
+        and only if it still is the turn's question. A turn that failed without text
         gives its head back to what was the head before (if that was a question, to the reply that it has got
         meanwhile), unless another turn still answers that. What a queued turn asked is kept as a branch; the
         head stays.

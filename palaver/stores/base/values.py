@@ -6,9 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from palaver.core.message import Message, ToolCall
+from palaver.core.message import Message
+from palaver.core.parameters import Parameters, Tool
+from palaver.core.reply import Length, Reply
 from palaver.core.tree import History, Instruction
-from palaver.core.turn import Delta, FinishReason, Sampling, TurnState, Usage
+from palaver.core.turn import FinishReason, TokenLogprob, TurnState, Usage
 
 Concurrency = Literal["queue", "branch", "reject"]
 """What becomes of a turn for the head of a conversation while another turn answers there: it waits for that,
@@ -36,9 +38,10 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     else where its history was left off. With `parent` or `at_head` the history holds new messages only, and
     may be empty: then the message it hangs below is answered (again), or an assistant's message continued.
 
-    `temporary` is how long a conversation that this begins is kept after its last turn, in seconds.
-    `replaces` is the id of a turn that the request repeats and that nobody works on: its question is answered
-    anew.
+    `is_task` says that an app asks this on its own account beside its conversation, such as for a title: it hangs
+    there, and never is its head or names it. `temporary` is how long a conversation that this begins is kept
+    after its last turn, in seconds. `replaces` is the id of a turn that the request repeats and that nobody works
+    on: its question is answered anew.
     """
 
     owner: str
@@ -49,7 +52,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     requested_model: str
     model: str
     history: History
-    sampling: Sampling = Sampling()
+    parameters: Parameters = Parameters()
+    tools: list[Tool] = []
     conversation: str | None = None
     parent: str | None = None
     at_head: bool = False
@@ -57,6 +61,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting: int = 8
     attempt: Attempt | None = None
     replaces: str | None = None
+    is_task: bool = False
     temporary: int | None = None
     metadata: dict[str, str] | None = None
     source: str | None = None
@@ -98,22 +103,34 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
     turns: int = 0
 
 
+class Tried(msgspec.Struct, frozen=True):
+    """A model that failed before its first token, so that another was asked; and the message of its error."""
+
+    model: str
+    error: str
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a turn ended. Without text and calls no reply message is written."""
+    """How a turn ended. Of a reply without text and calls no message is written; the first of the others becomes
+    the head.
+
+    `model` is what answered, where that is not what was admitted; `served_as` the engine's own name of it.
+    `tried` are the models that failed before it. `warnings` are what whoever asked should know although it went
+    well. `first_token_at` is in milliseconds since 1970.
+    """
 
     turn: str
     lease: str
     state: TurnState
-    content: str = ""
-    reasoning: str = ""
-    tool_calls: list[ToolCall] | None = None
-    finish_reason: FinishReason | None = None
+    replies: list[Reply] = []
     usage: Usage | None = None
     error_code: str | None = None
     error_message: str | None = None
-    deltas: list[Delta] = []
+    model: str | None = None
+    served_as: str | None = None
+    tried: list[Tried] = []
+    warnings: list[str] = []
     first_token_at: int | None = None
-    """Milliseconds since 1970."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,8 +167,19 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = False
 
 
+class OtherReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A further reply of a turn that was asked for several; `item` is None where nothing came of it, or it is
+    deleted."""
+
+    item: Item | None
+    finish_reason: FinishReason | None
+    deltas: list[Length]
+    logprobs: list[TokenLogprob]
+
+
 class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn as it is stored. `gap` is the depths (from, up to) of the path that the client left out."""
+    """A turn as it is stored. `gap` is the depths (from, up to) of the path that the client left out. `reply` is the
+    first reply, with its `finish_reason`, `deltas` and `logprobs`; `others` are the replies 1, 2, …"""
 
     id: str
     conversation: str | None
@@ -159,7 +187,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     door: str
     requested_model: str
     model: str
-    sampling: Sampling
+    parameters: Parameters
+    tools: list[Tool]
     metadata: dict[str, str]
     instructions: list[Instruction]
     question: str | None
@@ -169,7 +198,12 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None
     error_code: str | None
     error_message: str | None
-    deltas: list[int]
+    deltas: list[Length]
+    logprobs: list[TokenLogprob]
+    others: list[OtherReply]
+    served_as: str | None
+    tried: list[Tried]
+    warnings: list[str]
     created_at: int
     first_token_at: int | None
     ended_at: int | None

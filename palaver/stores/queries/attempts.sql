@@ -18,7 +18,7 @@ GROUP BY turn HAVING min(count) > 0
 ORDER BY turn LIMIT 1
 
 -- name: turn_to_join
-SELECT t.seq, t.id, t.state, t.lease, t.parent, t.question, t.reply, t.continues, t.gap_from, t.gap_to,
+SELECT t.seq, t.id, t.state, t.lease, t.parent, t.question, t.continues, t.gap_from, t.gap_to,
        q.id AS question_id, c.id AS conversation
 FROM turns t
 LEFT JOIN conversations c ON c.seq = t.conversation

@@ -1,21 +1,25 @@
 -- name: tree_from
 -- One page of a conversation's messages, in the order in which they came.
-SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model, t.finish_reason,
+SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason,
        m.created_at, m.seq
 FROM messages m
 LEFT JOIN messages p ON p.seq = m.parent
 LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 WHERE m.conversation = :conversation AND m.seq > :seq
 ORDER BY m.seq
 LIMIT :limit
 
 -- name: leaves_before
 -- Messages that none follows, the latest first. A tombstone with nothing below it is nobody's branch.
-SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model, t.finish_reason,
+SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason,
        m.created_at, m.seq
 FROM messages m
 LEFT JOIN messages p ON p.seq = m.parent
 LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 WHERE m.conversation = :conversation AND m.seq < :seq AND m.deleted_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM messages f WHERE f.parent = m.seq)
 ORDER BY m.seq DESC

@@ -9,7 +9,8 @@ SELECT palaver FROM store_info
 SELECT m.seq, m.id, m.conversation, m.parent, m.depth, m.role, m.body, m.key, m.tail, m.turn, m.deleted_at,
        p.conversation AS parent_conversation, p.depth AS parent_depth, p.key AS parent_key,
        p.deleted_at AS parent_deleted_at, o.secret, e.name AS end_user,
-       t.reply AS turn_reply, t.conversation AS turn_conversation
+       t.conversation AS turn_conversation, t.reply IS m.seq OR EXISTS (
+           SELECT 1 FROM choices x WHERE x.reply = m.seq AND x.turn = m.turn) AS is_its_turns
 FROM messages m
 LEFT JOIN messages p ON p.seq = m.parent
 LEFT JOIN conversations c ON c.seq = m.conversation
@@ -38,8 +39,8 @@ WHERE c.seq > :after ORDER BY c.seq LIMIT :limit
 
 -- name: check_turns
 SELECT t.seq, t.id, t.owner, t.end_user, t.conversation, t.state, t.lease, t.input, t.ended_at, t.instructions,
-       t.parent, t.question, t.reply, t.head_before, t.continues,
-       c.owner AS conversation_owner, e.owner AS end_user_owner, i.owner AS instructions_owner,
+       t.tools, t.parent, t.question, t.reply, t.head_before, t.continues,
+       c.owner AS conversation_owner, e.owner AS end_user_owner, i.owner AS instructions_owner, s.owner AS tools_owner,
        p.conversation AS parent_conversation, q.conversation AS question_conversation,
        r.conversation AS reply_conversation, r.turn AS reply_turn, r.parent AS reply_parent,
        h.conversation AS head_before_conversation, n.conversation AS continues_conversation,
@@ -48,12 +49,21 @@ FROM turns t
 LEFT JOIN conversations c ON c.seq = t.conversation
 LEFT JOIN end_users e ON e.seq = t.end_user
 LEFT JOIN instructions i ON i.seq = t.instructions
+LEFT JOIN toolsets s ON s.seq = t.tools
 LEFT JOIN messages p ON p.seq = t.parent
 LEFT JOIN messages q ON q.seq = t.question
 LEFT JOIN messages r ON r.seq = t.reply
 LEFT JOIN messages h ON h.seq = t.head_before
 LEFT JOIN messages n ON n.seq = t.continues
 WHERE t.seq > :after ORDER BY t.seq LIMIT :limit
+
+-- name: check_choices
+SELECT x.seq, x.turn, x.choice, x.reply, t.id AS turn_id, t.question, t.ended_at,
+       r.turn AS reply_turn, r.parent AS reply_parent
+FROM choices x
+LEFT JOIN turns t ON t.seq = x.turn
+LEFT JOIN messages r ON r.seq = x.reply
+WHERE x.seq > :after ORDER BY x.seq LIMIT :limit
 
 -- name: check_logs
 -- Text of turns that are not there.
@@ -67,3 +77,7 @@ WHERE a.seq > :after ORDER BY a.seq LIMIT :limit
 
 -- name: check_instructions
 SELECT seq, hash, body FROM instructions WHERE seq > :after ORDER BY seq LIMIT :limit
+
+-- name: check_toolsets
+SELECT s.seq, s.hash, s.body, EXISTS (SELECT 1 FROM turns t WHERE t.tools = s.seq) AS is_used
+FROM toolsets s WHERE s.seq > :after ORDER BY s.seq LIMIT :limit

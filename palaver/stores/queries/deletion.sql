@@ -4,7 +4,7 @@ FROM messages m JOIN conversations c ON c.seq = m.conversation JOIN owners o ON 
 WHERE o.name = :owner AND m.id = :id
 
 -- name: turn_to_delete
-SELECT t.seq, t.state, t.owner, t.conversation, t.parent, t.question, t.reply, t.instructions
+SELECT t.seq, t.owner, t.conversation, t.parent, t.question, t.instructions, t.tools
 FROM turns t JOIN owners o ON o.seq = t.owner
 WHERE o.name = :owner AND t.id = :id
 
@@ -42,16 +42,30 @@ WHERE conversation = :conversation AND state IN ('queued', 'running')
 
 -- name: turns_of_messages
 -- The turns that generated these messages, and those that they were the questions of.
-SELECT seq, instructions FROM turns WHERE reply IN (:messages)
+SELECT t.seq, t.parameters, t.instructions, t.tools FROM messages m JOIN turns t ON t.seq = m.turn
+WHERE m.seq IN (:messages)
 UNION
-SELECT seq, instructions FROM turns WHERE question IN (:messages)
+SELECT seq, parameters, instructions, tools FROM turns WHERE question IN (:messages)
 
 -- name: turns_in_conversation
-SELECT seq, instructions FROM turns WHERE conversation = :conversation
+SELECT seq, instructions, tools FROM turns WHERE conversation = :conversation
 
--- name: let_go_of_messages
-UPDATE turns SET question = NULL, reply = NULL, parent = NULL, head_before = NULL, gap_from = NULL, gap_to = NULL
-WHERE seq IN (:turns)
+-- name: forget_question
+UPDATE turns SET question = NULL WHERE question IN (:messages)
+
+-- name: forget_reply
+-- One of which nothing came has a reason why it ended, and one that is gone has none.
+UPDATE turns SET reply = NULL, finish_reason = NULL, deltas = NULL, logprobs = NULL WHERE reply IN (:messages)
+
+-- name: forget_choice
+-- A reply that is gone leaves its number, so that those after it keep theirs.
+UPDATE choices SET reply = NULL, finish_reason = NULL, deltas = NULL, logprobs = NULL WHERE reply IN (:messages)
+
+-- name: turns_with_replies
+-- Those of these turns of which a reply is left.
+SELECT t.seq FROM turns t
+WHERE t.seq IN (:turns)
+  AND (t.reply IS NOT NULL OR EXISTS (SELECT 1 FROM choices c WHERE c.turn = t.seq AND c.reply IS NOT NULL))
 
 -- name: forget_head_before
 UPDATE turns SET head_before = NULL WHERE head_before IN (:messages)
@@ -74,6 +88,9 @@ DELETE FROM turn_log WHERE turn IN (:turns)
 -- name: remove_attempts
 DELETE FROM attempts WHERE turn IN (:turns)
 
+-- name: remove_choices
+DELETE FROM choices WHERE turn IN (:turns)
+
 -- name: remove_turns
 DELETE FROM turns WHERE seq IN (:turns)
 
@@ -82,6 +99,11 @@ DELETE FROM turns WHERE seq IN (:turns)
 DELETE FROM instructions
 WHERE seq IN (:instructions) AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.instructions = instructions.seq)
   AND NOT EXISTS (SELECT 1 FROM conversations WHERE conversations.instructions = instructions.seq)
+
+-- name: remove_toolsets
+-- Tools that no turn has any more.
+DELETE FROM toolsets
+WHERE seq IN (:toolsets) AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.tools = toolsets.seq)
 
 -- name: make_tombstone
 UPDATE messages SET body = :body, key = :key, tail = NULL, deleted_at = :now WHERE seq = :seq
@@ -98,15 +120,16 @@ SELECT m.seq FROM exchange JOIN messages m ON m.seq = exchange.seq WHERE m.tail 
 -- name: forget_tails
 UPDATE messages SET tail = NULL WHERE seq IN (:messages)
 
--- name: turns_beside
--- The turn that generated a message, and those that it was the question of, with what clients wrote there.
-SELECT seq, parameters FROM turns WHERE reply = :seq OR question = :seq
-
 -- name: empty_turn
-UPDATE turns SET parameters = :parameters, metadata = NULL, error = NULL WHERE seq = :turn
+UPDATE turns SET parameters = :parameters, tools = NULL, metadata = NULL, error = NULL, tried = NULL, warnings = NULL
+WHERE seq = :turn
 
--- name: forget_deltas
-UPDATE turns SET deltas = NULL WHERE reply = :seq
+-- name: forget_form_of_reply
+-- The lengths of its deltas, and its tokens.
+UPDATE turns SET deltas = NULL, logprobs = NULL WHERE reply = :seq
+
+-- name: forget_form_of_choice
+UPDATE choices SET deltas = NULL, logprobs = NULL WHERE reply = :seq
 
 -- name: place_above
 SELECT seq, parent, deleted_at FROM messages WHERE seq = :seq
@@ -148,6 +171,9 @@ DELETE FROM end_users WHERE owner = :owner
 
 -- name: remove_instructions_of
 DELETE FROM instructions WHERE owner = :owner
+
+-- name: remove_toolsets_of
+DELETE FROM toolsets WHERE owner = :owner
 
 -- name: remove_api_keys_of
 DELETE FROM api_keys WHERE owner = :owner

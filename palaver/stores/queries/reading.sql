@@ -44,12 +44,14 @@ WITH RECURSIVE path (seq, parent, n) AS (
     UNION ALL
     SELECT m.seq, m.parent, path.n + 1 FROM path JOIN messages m ON m.seq = path.parent WHERE path.n < :limit
 )
-SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model, t.finish_reason,
+SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason,
        m.created_at, m.seq
 FROM path
 JOIN messages m ON m.seq = path.seq
 LEFT JOIN messages p ON p.seq = m.parent
 LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 ORDER BY path.n
 
 -- name: items_down_to
@@ -60,12 +62,14 @@ WITH RECURSIVE path (seq, parent, depth) AS (
     SELECT m.seq, m.parent, m.depth FROM path JOIN messages m ON m.seq = path.parent WHERE path.depth > :depth + 1
 ),
 page AS (SELECT seq FROM path WHERE depth > :depth ORDER BY depth LIMIT :limit)
-SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model, t.finish_reason,
+SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason,
        m.created_at, m.seq
 FROM page
 JOIN messages m ON m.seq = page.seq
 LEFT JOIN messages p ON p.seq = m.parent
 LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 ORDER BY m.depth
 
 -- name: on_path

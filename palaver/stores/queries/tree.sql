@@ -86,27 +86,35 @@ SELECT seq, depth, key, body FROM path ORDER BY n
 
 -- name: node
 SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
-       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+       m.deleted_at, m.turn, t.state, c.head IS m.seq AS is_head,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason
 FROM messages m JOIN conversations c ON c.seq = m.conversation LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 WHERE m.seq = :seq
 
 -- name: node_of_owner
 SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
-       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+       m.deleted_at, m.turn, t.state, c.head IS m.seq AS is_head,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason
 FROM messages m JOIN conversations c ON c.seq = m.conversation LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 WHERE m.id = :id AND c.owner = :owner
 
 -- name: head_node
 SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
-       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+       m.deleted_at, m.turn, t.state, c.head IS m.seq AS is_head,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason
 FROM conversations c JOIN messages m ON m.seq = c.head LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 WHERE c.id = :id
 
 -- name: child_with_key
 -- The latest message right below another that has this key.
 SELECT m.seq, c.id AS conversation, c.seq AS conversation_seq, c.end_user, m.parent, m.depth, m.key, m.role, m.body,
-       m.deleted_at, m.turn, t.state, t.finish_reason, c.head IS m.seq AS is_head
+       m.deleted_at, m.turn, t.state, c.head IS m.seq AS is_head,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason
 FROM messages m JOIN conversations c ON c.seq = m.conversation LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
 WHERE m.parent = :parent AND m.key = :key
 ORDER BY m.seq DESC LIMIT 1
 

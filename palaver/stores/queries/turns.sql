@@ -20,12 +20,19 @@ ON CONFLICT (owner, hash) DO NOTHING
 -- name: instructions_of_hash
 SELECT seq FROM instructions WHERE owner = :owner AND hash = :hash
 
+-- name: add_toolset
+INSERT INTO toolsets (owner, hash, body) VALUES (:owner, :hash, :body)
+ON CONFLICT (owner, hash) DO NOTHING
+
+-- name: toolset_of_hash
+SELECT seq FROM toolsets WHERE owner = :owner AND hash = :hash
+
 -- name: add_turn
-INSERT INTO turns (id, owner, end_user, conversation, state, lease, door, requested_model, model, parameters,
+INSERT INTO turns (id, owner, end_user, conversation, state, lease, door, requested_model, model, parameters, tools,
                    metadata, input, instructions, parent, question, continues, head_before, gap_from, gap_to,
                    created_at, started_at)
 VALUES (:id, :owner, :end_user, :conversation, :state, :lease, :door, :requested_model, :model, :parameters,
-        :metadata, :input, :instructions, :parent, :question, :continues, :head_before, :gap_from, :gap_to,
+        :tools, :metadata, :input, :instructions, :parent, :question, :continues, :head_before, :gap_from, :gap_to,
         :now, :started_at)
 RETURNING seq
 
@@ -55,7 +62,7 @@ WHERE seq = :seq
 -- The latest turn that ended in this message, or asked it, with its instructions; and the message above.
 SELECT m.parent, t.seq AS turn, t.instructions
 FROM messages m
-LEFT JOIN turns t ON t.seq = (SELECT max(x.seq) FROM turns x WHERE x.reply = m.seq OR x.question = m.seq)
+LEFT JOIN turns t ON t.seq = (SELECT max(x.seq) FROM turns x WHERE x.seq = m.turn OR x.question = m.seq)
 WHERE m.seq = :message
 
 -- name: instructions_of_fork
@@ -87,11 +94,24 @@ DELETE FROM turn_log WHERE turn = :turn
 
 -- name: end_turn
 UPDATE turns
-SET state = :state, lease = NULL, input = NULL, reply = :reply,
-    finish_reason = :finish_reason, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
-    cached_tokens = :cached_tokens, reasoning_tokens = :reasoning_tokens, error = :error, deltas = :deltas,
-    first_token_at = :first_token_at, ended_at = :now
+SET state = :state, lease = NULL, input = NULL, model = coalesce(:model, model), served_as = :served_as,
+    tried = :tried, reply = :reply, finish_reason = :finish_reason, prompt_tokens = :prompt_tokens,
+    completion_tokens = :completion_tokens, cached_tokens = :cached_tokens, reasoning_tokens = :reasoning_tokens,
+    error = :error, warnings = :warnings, deltas = :deltas, logprobs = :logprobs, first_token_at = :first_token_at,
+    ended_at = :now
 WHERE seq = :seq
+
+-- name: add_choice
+INSERT INTO choices (turn, choice, reply, finish_reason, deltas, logprobs)
+VALUES (:turn, :choice, :reply, :finish_reason, :deltas, :logprobs)
+
+-- name: choices_of
+-- The replies of a turn but for the first, in their order.
+SELECT reply, finish_reason, deltas, logprobs FROM choices WHERE turn = :turn ORDER BY choice
+
+-- name: replies_of_turn
+-- All messages that a turn generated, tombstones too, the latest first.
+SELECT seq, conversation, parent, role, deleted_at FROM messages WHERE turn = :turn ORDER BY seq DESC
 
 -- name: orphaned_turns
 -- Turns that a dead process left running.
@@ -100,14 +120,15 @@ SELECT id, lease, seq FROM turns WHERE state IN ('queued', 'running') AND lease 
 ORDER BY state DESC, seq
 
 -- name: turn
-SELECT t.id, c.id AS conversation, t.state, t.door, t.requested_model, t.model, t.parameters, t.metadata,
-       i.body AS instructions, q.id AS question, t.reply, t.gap_from, t.gap_to, t.finish_reason, t.prompt_tokens,
-       t.completion_tokens, t.cached_tokens, t.reasoning_tokens, t.error, t.deltas, t.created_at,
-       t.first_token_at, t.ended_at
+SELECT t.seq, t.id, c.id AS conversation, t.state, t.door, t.requested_model, t.model, t.served_as, t.tried,
+       t.parameters, t.metadata, s.body AS tools, i.body AS instructions, q.id AS question, t.reply, t.gap_from,
+       t.gap_to, t.finish_reason, t.prompt_tokens, t.completion_tokens, t.cached_tokens, t.reasoning_tokens,
+       t.error, t.warnings, t.deltas, t.logprobs, t.created_at, t.first_token_at, t.ended_at
 FROM turns t
 JOIN owners o ON o.seq = t.owner
 LEFT JOIN conversations c ON c.seq = t.conversation
 LEFT JOIN instructions i ON i.seq = t.instructions
+LEFT JOIN toolsets s ON s.seq = t.tools
 LEFT JOIN messages q ON q.seq = t.question
 WHERE o.name = :owner AND t.id = :id
 
