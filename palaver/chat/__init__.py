@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
+from palaver.chat.completing import Completing, VectorRequest
 from palaver.chat.leaving import Leaving
-from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Record
+from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Record, is_stored
 from palaver.chat.resends import Resends
+from palaver.chat.texts import TextRequest
 from palaver.chat.waiting import LOOK_AGAIN, Queues
 from palaver.core import ids
-from palaver.core.errors import EngineUnavailable, InvalidRequest, StoreError, TooManyRequests
+from palaver.core.errors import EngineUnavailable, StoreError, TooManyRequests
 from palaver.core.tree import History, read_history
 from palaver.core.turn import TurnState
 from palaver.core.window import Window
@@ -26,8 +28,7 @@ from palaver.live import LiveReply, replayed
 from palaver.running import Beginning, RunningTurn
 from palaver.stores.base import Admission, Admitted, Ending, Store
 
-__all__ = ["HEAD", "Chat", "ChatRequest", "ChatSettings", "OnLeave", "Record"]
-
+__all__ = ["HEAD", "Chat", "ChatRequest", "ChatSettings", "OnLeave", "Record", "TextRequest", "VectorRequest"]
 
 PATIENCE = 1.0
 """How long a repeated request waits for a store that failed to take the reply, in seconds."""
@@ -55,17 +56,18 @@ class Chat:
         self._unstored = Resends()
         self._queues = Queues(store, self.lease, self.settings.max_wait)
         self._closed = False
+        self.completing = Completing(catalog, self._check_open, self._new_turn)
+        """What it does besides turns."""
 
     async def say(self, request: ChatRequest) -> LiveReply:
         """Admit the turn and set it going; returns once the question is durable.
 
-        A request that repeats another gets that one's reply. A caller that is cancelled meanwhile stops nothing:
-        the turn is admitted and answered all the same. Raises ModelNotFound, ConversationNotFound,
-        MessageNotFound, ConversationBusy, InvalidRequest, TooManyRequests, EngineUnavailable and StoreError;
-        errors of the reply itself are the live reply's.
+        A request that repeats another gets that one's reply. A caller that is cancelled meanwhile stops nothing: the
+        turn is answered all the same. Raises ModelNotFound, ConversationNotFound, MessageNotFound, ConversationBusy,
+        InvalidRequest, TooManyRequests, EngineUnavailable and StoreError; those of the reply are the live reply's.
         """
         self._check_open()
-        stored = self._is_stored(request)
+        stored = is_stored(request, self.settings.record)
         model = await self.catalog.find(request.model)
         self._check_open()  # again: others came, or we were closed, while the model was looked up
         admitting = asyncio.create_task(self._admit(request, model, stored))
@@ -77,26 +79,14 @@ class Chat:
             admitting.add_done_callback(self._nobody_came)
             raise
 
-    def _check_open(self) -> None:
+    def _check_open(self, more: int = 1) -> None:
         if self._closed:
             raise EngineUnavailable("palaver is shutting down.")
-        if len(self._running) + len(self._admitting) >= self.settings.max_open_turns:
+        busy = len(self._running) + len(self._admitting) + len(self.completing)
+        if busy + more > self.settings.max_open_turns:
             raise TooManyRequests(
                 f"This server answers at most {self.settings.max_open_turns} turns at a time."
             )
-
-    def _is_stored(self, request: ChatRequest) -> bool:
-        record = self.settings.record
-        if request.store is True and record == "none":
-            raise InvalidRequest("This server records nothing, so `store` cannot be true.", param="store")
-        if request.store is False or record == "none":
-            if request.parent is not None:
-                raise InvalidRequest(
-                    "What hangs below a stored message is stored: leave `store` out.", param="parent"
-                )
-            return False
-        named = request.conversation is not None or request.parent is not None
-        return record == "all" or request.store is True or named
 
     async def _admit(self, request: ChatRequest, model: Model, stored: bool) -> LiveReply:
         if not stored:
@@ -119,6 +109,7 @@ class Chat:
             conversation=None,
             turn=self._new_turn(),
             messages=tuple(request.messages),
+            tools=tuple(request.tools),
         )
         turn = self._running_turn(request, model, window)
         if attempt is None:
@@ -139,12 +130,14 @@ class Chat:
             requested_model=request.model,
             model=model.name,
             history=history,
-            sampling=request.sampling.over(model.defaults),
+            parameters=request.parameters.over(model.defaults),
+            tools=request.tools,
             conversation=request.conversation,
             parent=None if at_head else request.parent,
             at_head=at_head,
             concurrency=request.concurrency or self.settings.concurrency,
             max_waiting=self.settings.max_waiting,
+            is_task=request.is_task,
             temporary=int(self.settings.keep_temporary) if request.temporary else None,
             attempt=request.attempt,
             metadata=request.metadata,
@@ -157,7 +150,11 @@ class Chat:
     def _start(self, request: ChatRequest, model: Model, history: History, admitted: Admitted) -> LiveReply:
         """Set an admitted turn going, or let it wait for its time."""
         window = Window(
-            owner=request.owner, conversation=admitted.conversation, turn=admitted.turn, messages=()
+            owner=request.owner,
+            conversation=admitted.conversation,
+            turn=admitted.turn,
+            messages=(),
+            tools=tuple(request.tools),
         )
         start = self._queues.due if admitted.state is TurnState.QUEUED else self._queues.now
         turn = self._running_turn(request, model, window, begin=lambda: start(window, history))
@@ -174,10 +171,9 @@ class Chat:
         return RunningTurn(
             window=window,
             model=model,
-            sampling=request.sampling.over(model.defaults),
-            lower_max_tokens=request.truncate_reply or request.sampling.max_tokens is None,
-            limited=request.sampling.max_tokens is not None,
-            reasoning=request.reasoning,
+            parameters=request.parameters,
+            lower_max_tokens=request.truncate_reply or request.parameters.max_tokens is None,
+            limited=request.parameters.max_tokens is not None,
             extra=request.extra,
             on_leave=request.on_leave,
             store=self.store if window.conversation is not None else None,
@@ -253,6 +249,8 @@ class Chat:
         ]
         for turn in turns:
             turn.stop(TurnState.CANCELLED, reason)
+        if these is None:
+            await self.completing.stop(owner, reason)
         for turn in turns:
             await turn.live.ended()
 
@@ -273,8 +271,10 @@ class Chat:
         if self._admitting:
             await asyncio.wait(self._admitting)
         turns = list(self._running.values())
-        if turns and patience > 0:
-            await asyncio.wait([t.task for t in turns], timeout=patience)
+        working = [*(t.task for t in turns), *self.completing.tasks]
+        if working and patience > 0:
+            await asyncio.wait(working, timeout=patience)
+        await self.completing.close()
         for turn in turns:
             turn.stop(TurnState.INCOMPLETE, "palaver was shut down.")
             turn.hurry()

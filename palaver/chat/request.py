@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from palaver.core.errors import InvalidRequest
 from palaver.core.message import Message
-from palaver.core.turn import Sampling
+from palaver.core.parameters import Parameters, Tool
 from palaver.stores.base import Attempt, Concurrency
 
 HEAD = "head"
@@ -46,11 +47,12 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     `conversation` is an id or a name, or None to find it by content. `parent` is the id of the message that
     `messages` hang below, or ``head`` for that of the conversation; then they are new ones only, and without
     any, the message itself is answered again or, a reply that was cut off, continued. `concurrency` counts
-    for ``head``. `temporary` has a conversation that this begins deleted some time after its last turn.
+    for ``head``. `is_task` says that an app asks on its own account beside a conversation, such as for a title.
+    `temporary` has a conversation that this begins deleted some time after its last turn.
 
     `attempt` tells a request that is repeated from a new one. `truncate_reply` lowers `max_tokens` where prompt
-    and reply together do not fit the context, instead of refusing. `reasoning` of False wants an answer
-    without thinking. `extra` holds parameters that palaver does not know.
+    and reply together do not fit the context, instead of refusing. `extra` holds parameters
+    that palaver does not know.
     """
 
     owner: str
@@ -61,13 +63,28 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     conversation: str | None = None
     parent: str | None = None
     concurrency: Concurrency | None = None
+    is_task: bool = False
     temporary: bool = False
     attempt: Attempt | None = None
-    sampling: Sampling = Sampling()
+    parameters: Parameters = Parameters()
+    tools: list[Tool] = []
     store: bool | None = None
     metadata: dict[str, str] | None = None
     source: str | None = None
     truncate_reply: bool = False
-    reasoning: Literal[False] | None = None
     on_leave: OnLeave = "grace"
     extra: dict[str, Any] = {}
+
+
+def is_stored(request: ChatRequest, record: Record) -> bool:
+    """Whether a turn is kept where so much is recorded. Raises InvalidRequest for what contradicts itself."""
+    if request.store is True and record == "none":
+        raise InvalidRequest("This server records nothing, so `store` cannot be true.", param="store")
+    if request.store is False or record == "none":
+        if request.parent is not None:
+            raise InvalidRequest(
+                "What hangs below a stored message is stored: leave `store` out.", param="parent"
+            )
+        return False
+    named = request.conversation is not None or request.parent is not None
+    return record == "all" or request.store is True or named

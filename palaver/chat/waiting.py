@@ -7,6 +7,7 @@ import contextlib
 
 import structlog
 
+from palaver.core.calls import check_results
 from palaver.core.errors import ConversationBusy, LeaseLost, StoreError, StoreRefused
 from palaver.core.tree import History
 from palaver.core.window import Window, rendered, woven
@@ -71,12 +72,14 @@ def beginning(history: History, prompt: Prompt) -> Beginning:
     """The prompt: what is stored above, then what was sent, in the stored form with the reasoning as sent.
 
     A tombstone above is left out. One among what was sent is shown as the client sent it, and nothing of that is
-    stored again.
+    stored again. Raises InvalidRequest for the result of a tool that answers no call.
     """
     above = len(prompt.messages) - len(history.messages)
     seen = [message for message in prompt.messages[:above] if message is not None]
     for kept, sent in zip(prompt.messages[above:], history.messages, strict=True):
         seen.append(sent if kept is None else rendered(kept, sent))
+    if above:
+        check_results(seen, len(seen) - len(history.messages), len(history.instructions))
     if prompt.continues is not None:
         seen.append(prompt.continues)
     return Beginning(woven(prompt.instructions, seen), prompt.continues)

@@ -18,34 +18,28 @@ from palaver.core.errors import (
     RequestError,
     StoreError,
     TurnCancelled,
-    UnsupportedParameter,
 )
 from palaver.core.message import Message
-from palaver.core.turn import (
-    Accepted,
-    ContentDelta,
-    Delta,
-    Finish,
-    ReasoningDelta,
-    Sampling,
-    ToolCalls,
-    TurnState,
-)
+from palaver.core.parameters import Parameters
+from palaver.core.reply import Reply, deltas_of, replies
+from palaver.core.turn import Accepted, ContentDelta, Delta, Finish, ReasoningDelta, ToolCallDelta, TurnState
 from palaver.core.window import Window
-from palaver.engines.base import Model, Options
+from palaver.engines.base import Model
 from palaver.live import LiveReply, Outcome
+from palaver.running.answering import answer, may_pass
 from palaver.running.beginning import Beginning
-from palaver.running.fitting import fit
 from palaver.running.keeping import Hurry, keep_end
-from palaver.stores.base import Ending, Store
+from palaver.running.needs import Asked, suited
+from palaver.stores.base import Ending, Store, Tried
 
-__all__ = ["Beginning", "RunningTurn"]
+__all__ = ["Beginning", "RunningTurn", "may_pass"]
 
 log = structlog.get_logger(__name__)
 
 
 class RunningTurn:
-    """Runs one turn. `store` is None for a turn that is not stored.
+    """Runs one turn. `store` is None for a turn that is not stored. `parameters` are the request's own; each `model`
+    that is asked adds its defaults.
 
     With `begin` the turn waits for that first, and its window has no messages until then. A reply that goes on
     with another begins with that one's text.
@@ -56,10 +50,9 @@ class RunningTurn:
         *,
         window: Window,
         model: Model,
-        sampling: Sampling,
+        parameters: Parameters,
         lower_max_tokens: bool,
         limited: bool,
-        reasoning: Literal[False] | None,
         extra: dict[str, Any],
         on_leave: Literal["finish", "grace"],
         store: Store | None,
@@ -82,9 +75,8 @@ class RunningTurn:
             on_left=lambda: on_left(self),
         )
         self.task: asyncio.Task[None]
-        self._sampling = sampling
+        self._parameters = parameters
         self._lower_max_tokens = lower_max_tokens
-        self._reasoning = reasoning
         self._extra = extra
         self._continues: Message | None = None
         self._begin = begin
@@ -95,6 +87,8 @@ class RunningTurn:
         self._stopped: tuple[TurnState, str | None] | None = None
         self._alone_limit: int | None = None
         self._first_token_at: int | None = None
+        self._tried: list[Tried] = []
+        self._served_as: str | None = None
         self._logged = 0
         self._timer: asyncio.TimerHandle | None = None
         self._hurry = Hurry()
@@ -157,7 +151,14 @@ class RunningTurn:
             self._generating.cancel()
         try:
             finish = await self._generating
-            return Outcome(state=TurnState.COMPLETED, finish_reason=finish.reason, usage=finish.usage)
+            return Outcome(
+                state=TurnState.COMPLETED,
+                finish_reason=finish.reason,
+                usage=finish.usage,
+                others=list(finish.others),
+                warnings=finish.warnings,
+                prompt=finish.prompt,
+            )
         except asyncio.CancelledError:
             this = asyncio.current_task()
             if self._stopped is None and not (this and this.cancelling()):
@@ -173,42 +174,69 @@ class RunningTurn:
     def _cut(self, state: TurnState, reason: str | None) -> Outcome:
         if state is TurnState.CANCELLED and (reason or not self.live.events):
             return Outcome(state=state, error=TurnCancelled(reason))
-        error = EngineError(reason) if reason else None
-        return Outcome(state=state, finish_reason=None if reason else "stop", error=error)
+        if reason:
+            return Outcome(state=state, error=EngineError(reason))
+        return Outcome(state=state, finish_reason="stop", others=["stop"] * (self._parameters.n - 1))
 
     def _failed(self, error: PalaverError) -> Outcome:
         state = TurnState.INCOMPLETE if self.live.events else TurnState.FAILED
         return Outcome(state=state, error=error)
 
     async def _drive(self) -> Finish:
+        """The reply of the model that was asked for or, where that fails before its first token, of a fallback.
+
+        Where all fail, the turn's error is the last of an engine that might have answered: that a fallback refuses
+        what is asked is no news for whoever asked another model.
+        """
+        asked = await self._asked()
+        failures: list[tuple[Model, PalaverError]] = []
+        for model in (self.model, *self.model.fallbacks):
+            self.model, self.live.model, self.live.progress = model, model.name, model.progress
+            try:
+                return await self._hear(model, suited(asked, model) if failures else asked)
+            except (EngineError, RequestError) as error:
+                if self._first_token_at is not None or self._stopped or not (failures or may_pass(error)):
+                    raise
+                said = type(error).__name__  # not its words, which may quote the prompt: `tried` keeps them
+                log.warning("a model failed before its first token", model=model.name, error=said)
+                failures.append((model, error))
+                self._tried = [Tried(each.name, why.public) for each, why in failures]
+        last = max(number for number, (_, error) in enumerate(failures) if may_pass(error))
+        del self._tried[last]
+        self.model, failure = failures[last]
+        self.live.model = self.model.name
+        raise failure
+
+    async def _asked(self) -> Asked:
+        """What is asked, once the turn's time has come."""
         if self._begin is not None:
             beginning = await self._begin()
             self.window = msgspec.structs.replace(self.window, messages=beginning.messages)
             self._continues = beginning.continues
-        if self._continues is not None and "prefill" not in self.model.engine.capabilities:
-            raise UnsupportedParameter(
-                f"The model {self.model.name} cannot go on with a reply that was cut off; have it answer again.",
-                param="parent",
-            )
-        sampling = await fit(self.window, self.model, self._sampling, lower_max_tokens=self._lower_max_tokens)
-        options = Options(
-            model=self.model.served_as,
-            sampling=sampling,
-            reasoning=self._reasoning,
-            prefill=self._continues is not None,
+        return Asked(
+            window=self.window,
+            parameters=self._parameters,
             extra=self._extra,
+            lower_max_tokens=self._lower_max_tokens,
+            continues=self._continues,
         )
-        async with contextlib.aclosing(self.model.engine.generate(self.window, options)) as events:
+
+    async def _hear(self, model: Model, asked: Asked) -> Finish:
+        """Publish what a model says, to its end."""
+        async with contextlib.aclosing(answer(model, asked)) as events:
             async for event in events:
                 match event:
                     case Accepted():
-                        self._tell_beginning()
                         self.live.accept()
                     case Finish():
+                        self._tell_beginning()
+                        self._served_as = event.model or model.served_as
                         return event
-                    case ContentDelta() | ReasoningDelta() | ToolCalls():
+                    case ContentDelta() | ReasoningDelta() | ToolCallDelta():
                         if self._first_token_at is None:
                             self._first_token_at = int(self._clock() * 1000)
+                            self._served_as = model.served_as
+                            self._tell_beginning()
                         self.live.publish(event)
                         self._check_alone()
                         if self._stopped:
@@ -219,12 +247,12 @@ class RunningTurn:
         raise EngineError("The model ended without saying so.")
 
     def _tell_beginning(self) -> None:
-        """A reply that goes on with another is told whole, so that what readers hear is what is stored."""
-        if self._continues is not None:
-            if self._continues.reasoning:
-                self.live.publish(ReasoningDelta(self._continues.reasoning))
-            if self._continues.text:
-                self.live.publish(ContentDelta(self._continues.text))
+        """A reply that goes on with another is told whole: readers hear what is stored. It is with the first news, so
+        that what fails before leaves no copy of the beginning."""
+        if self._continues is not None and not self.live.events:
+            begun = Reply(content=self._continues.text, reasoning=self._continues.reasoning or "")
+            for delta in deltas_of(begun):
+                self.live.publish(delta)
 
     def _check_alone(self) -> None:
         if (
@@ -239,7 +267,7 @@ class RunningTurn:
         batch = 0
         while True:
             await asyncio.sleep(self._log_interval)
-            deltas: list[Delta] = self.live.deltas[self._logged :]
+            deltas: list[Delta] = self.live.events[self._logged :]
             if not deltas or self.store is None:
                 continue
             try:
@@ -248,9 +276,7 @@ class RunningTurn:
                 self.stop(TurnState.INCOMPLETE, "The turn was taken over by another process.")
                 return
             except StoreError as error:
-                log.warning(
-                    "a batch of a reply could not be kept", turn=self.window.turn, error=error.message
-                )
+                log.warning("a reply's batch could not be kept", turn=self.window.turn, error=error.message)
                 continue
             self._logged += len(deltas)
             batch += 1
@@ -261,13 +287,13 @@ class RunningTurn:
             turn=self.window.turn,
             lease=self._lease,
             state=outcome.state,
-            content=self.live.content,
-            reasoning=self.live.reasoning,
-            tool_calls=[call for event in self.live.tool_calls for call in event.calls] or None,
-            finish_reason=outcome.finish_reason,
+            replies=replies(self.live.events, [outcome.finish_reason, *outcome.others]),
+            model=self.live.model,
+            served_as=self._served_as,
+            tried=self._tried,
+            warnings=outcome.warnings,
             usage=outcome.usage,
             error_code=type(error).__name__ if error else None,
             error_message=error.public if error else None,
-            deltas=self.live.deltas,
             first_token_at=self._first_token_at,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from palaver.chat import Chat, ChatSettings
-from palaver.core.turn import Sampling
+from palaver.core.parameters import Sampling
 from palaver.engines.base import Model
 from palaver.stores.sqlite import SqliteDatabase
 from tests.chat.puppets import OneModel, PuppetEngine, WatchedStore

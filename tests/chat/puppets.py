@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from palaver.core.errors import ModelNotFound, StoreError
 from palaver.core.message import ToolCall
@@ -16,11 +17,12 @@ from palaver.core.turn import (
     Finish,
     FinishReason,
     ReasoningDelta,
-    ToolCalls,
+    TokenLogprob,
+    ToolCallDelta,
     Usage,
 )
 from palaver.core.window import Window
-from palaver.engines.base import SAMPLING, Model, Options
+from palaver.engines.base import SAMPLING, Embedded, Model, Options
 from palaver.stores.base import Admission, Admitted, Ending
 from palaver.stores.database import Database
 from palaver.stores.sql import SqlStore
@@ -35,19 +37,23 @@ class Play:
         self.closed = asyncio.Event()
         self.events: asyncio.Queue[EngineEvent | BaseException] = asyncio.Queue()
 
-    def say(self, *words: str) -> None:
+    def say(self, *words: str, choice: int = 0, logprob: float | None = None) -> None:
         for word in words:
-            self.events.put_nowait(ContentDelta(word))
+            logprobs = [TokenLogprob(word, logprob)] if logprob is not None else []
+            self.events.put_nowait(ContentDelta(word, choice, logprobs))
 
-    def think(self, *words: str) -> None:
+    def think(self, *words: str, choice: int = 0) -> None:
         for word in words:
-            self.events.put_nowait(ReasoningDelta(word))
+            self.events.put_nowait(ReasoningDelta(word, choice))
 
-    def call(self, *calls: ToolCall) -> None:
-        self.events.put_nowait(ToolCalls(list(calls)))
+    def call(self, index: int, call: ToolCall, choice: int = 0) -> None:
+        """Call a tool, the arguments in two pieces."""
+        arguments = call.function.arguments
+        self.events.put_nowait(ToolCallDelta(index, call.id, call.function.name, arguments[:2], choice))
+        self.events.put_nowait(ToolCallDelta(index, arguments=arguments[2:], choice=choice))
 
-    def finish(self, reason: FinishReason = "stop", usage: Usage | None = None) -> None:
-        self.events.put_nowait(Finish(reason, usage))
+    def finish(self, reason: FinishReason = "stop", usage: Usage | None = None, **more: Any) -> None:
+        self.events.put_nowait(Finish(reason, usage, **more))
 
     def fail(self, error: BaseException) -> None:
         self.events.put_nowait(error)
@@ -59,7 +65,7 @@ class PuppetEngine:
     def __init__(self, size: int | None = None) -> None:
         self.size = size
         self.counts = True
-        self.capabilities = SAMPLING | {"parts", "tools", "extra", "count"}
+        self.capabilities: frozenset[str] = SAMPLING | {"image_url", "tools", "extra", "count"}
         self.queue = 0
         self.asked_for_waiting = 0
         self.plays: list[Play] = []
@@ -74,7 +80,7 @@ class PuppetEngine:
     async def context_size(self, model: str) -> int | None:
         return self.size
 
-    async def count(self, window: Window, model: str) -> int | None:
+    async def count(self, window: Window, options: Options) -> int | None:
         return sum(len(m.text.split()) for m in window.messages) if self.counts else None
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
@@ -92,11 +98,27 @@ class PuppetEngine:
         finally:
             play.closed.set()
 
+    def complete(
+        self, prompt: str | list[int], suffix: str | None, window: Window, options: Options
+    ) -> AsyncGenerator[EngineEvent, None]:
+        raise AssertionError("nobody asks it to go on with a text")
+
+    async def embed(
+        self, texts: list[str] | list[list[int]], dimensions: int | None, window: Window, options: Options
+    ) -> Embedded:
+        raise AssertionError("nobody asks it for vectors")
+
     async def play(self, number: int = 0) -> Play:
         """The reply of this number; waits until it has begun."""
         async with self._came:
             await self._came.wait_for(lambda: len(self.plays) > number)
         return self.plays[number]
+
+    async def play_of(self, turn: str) -> Play:
+        """The reply to this turn; waits until it has begun. Turns that may run at once begin in any order."""
+        async with self._came:
+            await self._came.wait_for(lambda: any(play.window.turn == turn for play in self.plays))
+        return next(play for play in self.plays if play.window.turn == turn)
 
     async def close(self) -> None:
         self.closed = True

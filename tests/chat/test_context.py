@@ -7,7 +7,8 @@ import pytest
 
 from palaver.chat import Chat
 from palaver.core.errors import ContextLengthExceeded
-from palaver.core.turn import Sampling, TurnState
+from palaver.core.parameters import Parameters, Sampling
+from palaver.core.turn import TurnState
 from palaver.engines.base import Model
 from palaver.live import LiveReply
 from palaver.running.fitting import TEMPLATE_TOKENS
@@ -23,8 +24,8 @@ async def engine() -> PuppetEngine:
 
 
 async def ask(chat: Chat, max_tokens: int | None = None, truncate: bool = False) -> LiveReply:
-    sampling = Sampling(max_tokens=max_tokens)
-    return await chat.say(request(PROMPT, sampling=sampling, truncate_reply=truncate))
+    parameters = Parameters(max_tokens=max_tokens)
+    return await chat.say(request(PROMPT, parameters=parameters, truncate_reply=truncate))
 
 
 async def refused(live: LiveReply) -> ContextLengthExceeded:
@@ -70,7 +71,7 @@ async def test_what_the_engine_is_told(
 ) -> None:
     await ask(chat, asked, truncate)
     play = await engine.play()
-    assert play.options.sampling.max_tokens == given
+    assert play.options.parameters.max_tokens == given
     assert [m.text for m in play.window.messages] == [PROMPT]
 
 
@@ -80,7 +81,7 @@ async def test_a_default_is_lowered_silently(
 ) -> None:
     catalog.model = msgspec.structs.replace(catalog.model, defaults=Sampling(max_tokens=default))
     await ask(chat)
-    assert (await engine.play()).options.sampling.max_tokens == given
+    assert (await engine.play()).options.parameters.max_tokens == given
 
 
 async def test_a_size_that_the_catalog_knows_goes_first(
@@ -95,10 +96,10 @@ async def test_a_size_that_the_catalog_knows_goes_first(
 async def test_an_unknown_size_or_count_refuses_nothing(chat: Chat, engine: PuppetEngine) -> None:
     engine.counts = False
     await ask(chat, max_tokens=1_000_000)
-    assert (await engine.play(0)).options.sampling.max_tokens == 1_000_000
+    assert (await engine.play(0)).options.parameters.max_tokens == 1_000_000
     engine.size, engine.counts = None, True
     await ask(chat, max_tokens=1_000_000)
-    assert (await engine.play(1)).options.sampling.max_tokens == 1_000_000
+    assert (await engine.play(1)).options.parameters.max_tokens == 1_000_000
 
 
 async def test_a_prompt_that_surely_fits_is_not_counted(

@@ -18,7 +18,7 @@ from palaver.core.errors import (
     StoreError,
     StoreFull,
 )
-from palaver.core.turn import EngineEvent, TurnState
+from palaver.core.turn import ContentDelta, EngineEvent, TurnState
 from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.running import keeping
@@ -192,9 +192,9 @@ class TestStores:
         monkeypatch.setattr(keeping, "FINISH_RETRIES", (3600.0,))
         store.failures["finish"] = out_of_order(100)
         ended, cut = await chat.say(request("hi")), await chat.say(request("ho"))
-        (await engine.play()).finish()
+        (await engine.play_of(ended.turn)).finish()
         await ended.ended()
-        (await engine.play(1)).say("x")
+        (await engine.play_of(cut.turn)).say("x")
         await chat.close()
         assert isinstance((await cut.ended()).error, StoreError)
         assert 90 < len(store.failures["finish"]) < 100
@@ -219,7 +219,7 @@ class TestStores:
         play.say("hel", "lo")
         while live.turn not in store.logged:
             await asyncio.sleep(0.001)
-        assert [d.text for d in store.logged[live.turn]] == ["hel", "lo"]
+        assert store.logged[live.turn] == [ContentDelta("hel"), ContentDelta("lo")]
         play.finish()
         assert await heard(live) == "hello"
         assert (await live.ended()).error is None

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from palaver.chat import Chat, ChatSettings, leaving
-from palaver.core.turn import Sampling, TurnState
+from palaver.core.parameters import Parameters
+from palaver.core.turn import TurnState
 from palaver.live import LiveReply
 from tests.chat.asking import heard, request, texts
 from tests.chat.puppets import PuppetEngine, WatchedStore
@@ -108,7 +109,7 @@ class TestGrace:
             await reached.wait()
             await leave(live)
         await live.ended()
-        other = await chat.say(request("ho", on_leave="grace", sampling=Sampling(max_tokens=1)))
+        other = await chat.say(request("ho", on_leave="grace", parameters=Parameters(max_tokens=1)))
         await leave(other)
         await looked_at(engine, 5)
         (await engine.play(1)).finish()
@@ -139,8 +140,8 @@ class TestLimits:
         early = await chat.say(request("early", on_leave="finish"))
         burst = [await chat.say(request(f"{i}", on_leave="finish")) for i in range(20)]
         await leave(early)
-        for number, live in enumerate(burst, 1):
-            play = await engine.play(number)
+        for live in burst:
+            play = await engine.play_of(live.turn)
             play.say("hello")
             play.finish()
             assert await heard(live) == "hello"
@@ -159,7 +160,7 @@ class TestLimits:
         assert await texts(store, live) == ["hi", "abcde"]
 
     async def test_a_limit_of_the_request_stands(self, chat: Chat, engine: PuppetEngine) -> None:
-        live = await chat.say(request("hi", on_leave="finish", sampling=Sampling(max_tokens=100)))
+        live = await chat.say(request("hi", on_leave="finish", parameters=Parameters(max_tokens=100)))
         play = await engine.play()
         await leave(live)
         play.say(*"abcdefgh")

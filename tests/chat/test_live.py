@@ -8,8 +8,9 @@ import pytest
 
 from palaver.core.errors import EngineBroke
 from palaver.core.message import FunctionCall, ToolCall
-from palaver.core.turn import ContentDelta, ReasoningDelta, ToolCalls, TurnState
-from palaver.live import LiveEvent, LiveReply, Outcome
+from palaver.core.reply import Reply
+from palaver.core.turn import ContentDelta, Delta, ReasoningDelta, ToolCallDelta, TurnState
+from palaver.live import LiveReply, Outcome
 from tests.chat.asking import heard
 
 DONE = Outcome(state=TurnState.COMPLETED, finish_reason="stop")
@@ -22,7 +23,7 @@ def reply(left: list[str] | None = None) -> LiveReply:
     )
 
 
-async def read(live: LiveReply, start: int = 0) -> list[LiveEvent]:
+async def read(live: LiveReply, start: int = 0) -> list[Delta]:
     return [event async for news in live.follow(start) for event in news]
 
 
@@ -30,8 +31,8 @@ async def test_a_thousand_readers_and_a_slow_one() -> None:
     live = reply()
     words = [ContentDelta(f"{i} ") for i in range(50)]
 
-    async def slow() -> list[LiveEvent]:
-        events: list[LiveEvent] = []
+    async def slow() -> list[Delta]:
+        events: list[Delta] = []
         async for news in live.follow():
             events += news
             while live.outcome is None:
@@ -52,7 +53,7 @@ async def test_a_thousand_readers_and_a_slow_one() -> None:
 
 async def test_each_event_is_handed_on_before_the_next_comes() -> None:
     live = reply()
-    seen: list[list[LiveEvent]] = []
+    seen: list[list[Delta]] = []
 
     async def note() -> None:
         async for news in live.follow():
@@ -72,10 +73,10 @@ async def test_each_event_is_handed_on_before_the_next_comes() -> None:
 @pytest.mark.parametrize("start", range(5))
 async def test_reading_begins_at_any_event_and_at_any_time(start: int) -> None:
     live = reply()
-    events: list[LiveEvent] = [
+    events: list[Delta] = [
         ReasoningDelta("hm"),
         ContentDelta("a"),
-        ToolCalls([ToolCall(FunctionCall("f"))]),
+        ToolCallDelta(0, "call_1", "f", "{}", 1),
         ContentDelta("b"),
     ]
     early = asyncio.create_task(read(live, start))
@@ -89,9 +90,10 @@ async def test_reading_begins_at_any_event_and_at_any_time(start: int) -> None:
     live.end(DONE)
     for result in (await early, await middle, await read(live, start)):
         assert result == events[start:]
-    assert (live.content, live.reasoning) == ("ab", "hm")
-    assert live.tool_calls == [events[2]]
-    assert live.deltas == [events[0], events[1], events[3]]
+    assert live.replies() == [
+        Reply(content="ab", reasoning="hm", finish_reason="stop", deltas=[-2, 1, 1]),
+        Reply(tool_calls=[ToolCall(FunctionCall("f"), "call_1")], deltas=[(0, 2)]),
+    ]
 
 
 async def test_the_first_end_counts() -> None:

@@ -101,7 +101,7 @@ class TestOrder:
         await say(chat, "one")
         await say(chat, "two")
         other = await say(chat, "else", conversation="hall")
-        assert (await engine.play(1)).window.turn == other.turn
+        await engine.play_of(other.turn)
 
     async def test_a_reply_is_heard_from_its_beginning(
         self, chat: Chat, store: WatchedStore, engine: PuppetEngine
@@ -271,7 +271,7 @@ class TestExactParents:
         await answer(engine, 0, await say(chat, FIRST))
         await say(chat, "runs")
         beside = await say(chat, "beside", concurrency="branch")
-        assert prompt(await engine.play(2)) == [FIRST, "answer 0", "beside"]
+        assert prompt(await engine.play_of(beside.turn)) == [FIRST, "answer 0", "beside"]
         assert await state(store, beside) is TurnState.RUNNING
 
 

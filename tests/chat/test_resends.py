@@ -9,7 +9,7 @@ import pytest
 from palaver.chat import Chat, ChatRequest
 from palaver.core.errors import EngineUnavailable, StoreRefused, UnsupportedParameter
 from palaver.core.message import FunctionCall, Message, ToolCall
-from palaver.core.turn import ContentDelta, ReasoningDelta, ToolCalls, TurnState, Usage
+from palaver.core.turn import ContentDelta, ReasoningDelta, TokenLogprob, ToolCallDelta, TurnState, Usage
 from palaver.stores.base import Attempt
 from tests.chat.asking import assistant, heard, request, texts, user
 from tests.chat.puppets import OneModel, PuppetEngine, WatchedStore
@@ -48,10 +48,10 @@ async def test_an_answer_of_a_while_ago_is_told_again_event_by_event(
 ) -> None:
     first = await chat.say(repeated())
     play = await engine.play()
-    calls = [ToolCall(FunctionCall("look", "{}"), id="call_1")]
+    call = ToolCall(FunctionCall("look", '{"at":1}'), id="call_1")
     play.think("hm", ", well")
-    play.say("hel", "lo")
-    play.call(*calls)
+    play.say("hel", "lo", logprob=-0.5)
+    play.call(0, call)
     play.finish("tool_calls", Usage(3, 4))
     outcome = await first.ended()
     while chat.live("local", first.turn):
@@ -61,11 +61,13 @@ async def test_an_answer_of_a_while_ago_is_told_again_event_by_event(
     assert again.events == [
         ReasoningDelta("hm"),
         ReasoningDelta(", well"),
-        ContentDelta("hel"),
+        ContentDelta("hel", logprobs=[TokenLogprob("hel", -0.5), TokenLogprob("lo", -0.5)]),
         ContentDelta("lo"),
-        ToolCalls(calls),
+        ToolCallDelta(0, "call_1", "look", '{"'),
+        ToolCallDelta(0, arguments='at":1}'),
     ]
-    assert again.events == first.events
+    assert len(again.events) == len(first.events)
+    assert again.replies() == first.replies()
     told = await again.ended()
     assert (told.state, told.finish_reason, told.usage) == (
         outcome.state,
@@ -181,7 +183,7 @@ class TestContinuing:
         play.say(" 3")
         play.finish()
         assert await heard(live) == "1 2 3"
-        assert live.reasoning == "hm"
+        assert [reply.reasoning for reply in live.replies()] == ["hm"]
         assert await texts(store, live) == ["count", "1 2 3"]
 
     async def test_an_engine_that_cannot_says_so(

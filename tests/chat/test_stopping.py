@@ -121,7 +121,7 @@ class TestLimit:
         lives = [await chat.say(request("hi")) for _ in range(3)]
         with pytest.raises(TooManyRequests, match="at most 3"):
             await chat.say(request("hi"))
-        (await engine.play()).finish()
+        (await engine.play_of(lives[0].turn)).finish()
         await lives[0].ended()
         await asyncio.sleep(0)
         await chat.say(request("hi"))

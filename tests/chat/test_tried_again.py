@@ -8,7 +8,7 @@ import pytest
 
 from palaver.chat import Chat, ChatSettings, waiting
 from palaver.core.errors import ConversationBusy, EngineBroke, EngineUnavailable, StoreUnavailable
-from palaver.core.message import Message
+from palaver.core.message import FunctionCall, Message, ToolCall
 from palaver.core.turn import TurnState
 from palaver.deletion import Deletion
 from palaver.live import LiveReply
@@ -61,6 +61,7 @@ class TestHeads:
         second = await say(chat, "B", attempt=attempt("B"))
         assert isinstance((await second.ended()).error, ConversationBusy)
         await until_gone(chat, second)
+        chat._queues._max_wait = 60.0  # so that this one does not, however slow the machine is
         again = await say(chat, "B", attempt=attempt("B", 1))
         assert await state(store, again) is TurnState.QUEUED
         play.say("to A")
@@ -188,6 +189,7 @@ class TestInstructions:
         self, chat: Chat, store: WatchedStore, engine: PuppetEngine
     ) -> None:
         first = await say(chat, "", messages=[system("You are S."), user("weather?")])
+        (await engine.play()).call(0, ToolCall(FunctionCall("weather"), "c1"))
         await answer(engine, 0, first)
         result, reminder = Message("tool", "4 C", tool_call_id="c1"), system("Be brief.")
         second = await say(chat, "", messages=[result, reminder])

@@ -9,7 +9,8 @@ import pytest
 from palaver.chat import Chat
 from palaver.core.errors import ConversationNotFound, ModelNotFound, StoreFull
 from palaver.core.message import FunctionCall, Message, TextPart, ToolCall
-from palaver.core.turn import ContentDelta, Sampling, TurnState, Usage
+from palaver.core.parameters import Parameters, Tool
+from palaver.core.turn import ContentDelta, TurnState, Usage
 from palaver.engines.base import Model
 from palaver.stores.sqlite import SqliteDatabase
 from tests.chat.asking import assistant, heard, request, system, texts, user
@@ -39,7 +40,7 @@ async def test_readers_hear_the_end_only_when_it_is_stored(
         play.say("hel", "lo")
         play.finish()
         await reached.wait()
-        assert live.content == "hello"
+        assert [reply.content for reply in live.replies()] == ["hello"]
         assert live.outcome is None
         assert not reading.done()
         assert (await store.turn("local", live.turn)).state is TurnState.RUNNING
@@ -52,7 +53,7 @@ async def test_readers_hear_the_end_only_when_it_is_stored(
 async def test_what_is_on_record(store: WatchedStore, catalog: OneModel, engine: PuppetEngine) -> None:
     chat = Chat(store, catalog, clock=lambda: 1_700_000_000.5)
     asked = request(
-        system("Be brief."), "hi", sampling=Sampling(max_tokens=9), metadata={"a": "b"}, source="curl/8"
+        system("Be brief."), "hi", parameters=Parameters(max_tokens=9), metadata={"a": "b"}, source="curl/8"
     )
     live = await chat.say(asked)
     play = await engine.play()
@@ -68,7 +69,7 @@ async def test_what_is_on_record(store: WatchedStore, catalog: OneModel, engine:
         outcome.usage,
     )
     assert (record.door, record.requested_model, record.model) == ("test", "puppet", "puppet")
-    assert (record.sampling, record.metadata) == (Sampling(max_tokens=9, temperature=0.5), {"a": "b"})
+    assert (record.parameters, record.metadata) == (Parameters(max_tokens=9, temperature=0.5), {"a": "b"})
     assert (record.first_token_at, record.deltas) == (1_700_000_000_500, [-3, 3, 2])
     assert record.reply is not None
     assert record.reply.message == Message("assistant", "hello", reasoning="Hm.")
@@ -83,8 +84,8 @@ async def test_calls_of_tools_are_heard_and_stored(
     live = await chat.say(request("hi"))
     play = await engine.play()
     first, second = (ToolCall(FunctionCall("f", f'{{"a":{i}}}'), f"call_{i}") for i in range(2))
-    play.call(first)
-    play.call(second)
+    play.call(0, first)
+    play.call(1, second)
     play.finish("tool_calls")
     assert (await live.ended()).finish_reason == "tool_calls"
     record = await store.turn("local", live.turn)
@@ -103,7 +104,10 @@ async def test_the_engine_gets_what_the_client_sent(chat: Chat, engine: PuppetEn
         Message("user", [TextPart("more")]),
     ]
     asked = request(
-        *sent, sampling=Sampling(top_p=0.5, temperature=0.0), reasoning=False, extra={"raw": True}
+        *sent,
+        parameters=Parameters(top_p=0.5, temperature=0.0, reasoning=False),
+        tools=[Tool(name="now")],
+        extra={"raw": True},
     )
     live = await chat.say(asked)
     play = await engine.play()
@@ -114,9 +118,9 @@ async def test_the_engine_gets_what_the_client_sent(chat: Chat, engine: PuppetEn
         live.turn,
     )
     assert play.options.model == "puppet-7b"
-    assert play.options.sampling == Sampling(top_p=0.5, temperature=0.0)
+    assert play.options.parameters == Parameters(top_p=0.5, temperature=0.0, reasoning=False)
+    assert play.window.tools == (Tool(name="now"),)
     assert play.options.extra == {"raw": True}
-    assert play.options.reasoning is False
 
 
 async def test_known_messages_are_seen_as_stored_but_for_the_reasoning_that_was_sent(

@@ -1,0 +1,109 @@
+"""What a request needs of an engine, and whether a model's engine has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from palaver.core.errors import UnsupportedParameter
+from palaver.core.message import (
+    AudioUrlPart,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    TextPart,
+    VideoPart,
+)
+from palaver.core.parameters import NamedTool, Parameters
+from palaver.core.window import Window
+from palaver.engines.base import SAMPLING, Model
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of whichever model answers: a prompt, and the request's own parameters, without a model's
+    defaults. `continues` is the reply that it goes on with, the last message of the window."""
+
+    window: Window
+    parameters: Parameters
+    extra: dict[str, Any] = {}
+    lower_max_tokens: bool = False
+    continues: Message | None = None
+
+
+def suited(asked: Asked, model: Model) -> Asked:
+    """What is asked as a model takes it that it was not checked for: without what asks it for nothing.
+
+    Raises UnsupportedParameter, naming the parameter, where its engine cannot do what is asked.
+    """
+    capabilities = model.engine.capabilities
+    check_can_continue(asked, model)
+    for word, param in _needs(asked):
+        if word not in capabilities:
+            raise UnsupportedParameter(f"The model {model.name} does not support `{word}`.", param=param)
+    unneeded = {
+        name: None for name in ("reasoning", "parallel_tool_calls") if name not in capabilities
+    }  # None asks for them to be switched off, which they are
+    return msgspec.structs.replace(asked, parameters=msgspec.structs.replace(asked.parameters, **unneeded))
+
+
+def check_can_continue(asked: Asked, model: Model) -> None:
+    """Raises UnsupportedParameter where a reply is to be continued, and a model's engine cannot do that, or where
+    several replies are wanted: all but one would lack their beginning."""
+    if asked.continues is not None and asked.parameters.n > 1:
+        raise UnsupportedParameter("A reply that was cut off is gone on with once: `n` must be 1.", param="n")
+    if asked.continues is not None and "prefill" not in model.engine.capabilities:
+        raise UnsupportedParameter(
+            f"The model {model.name} cannot go on with a reply that was cut off; have it answer again.",
+            param="parent",
+        )
+
+
+def _needs(asked: Asked) -> Iterator[tuple[str, str]]:
+    """The capabilities that a request needs (see `Engine.capabilities`), each with the parameter it comes from."""
+    parameters, tools = asked.parameters, asked.window.tools
+    for name in sorted(SAMPLING):
+        if getattr(parameters, name) is not None:
+            yield name, name
+    if tools:
+        yield "tools", "tools"
+    if parameters.tool_choice == "required" or isinstance(parameters.tool_choice, NamedTool):
+        yield "tool_choice", "tool_choice"
+    if tools and parameters.parallel_tool_calls is False:
+        yield "parallel_tool_calls", "parallel_tool_calls"
+    if parameters.format is not None:
+        yield parameters.format.type, "response_format"
+    for name in ("reasoning", "reasoning_effort", "chat_template_kwargs", "echo"):
+        if getattr(parameters, name):
+            yield name, name
+    if parameters.logprobs is not None:
+        yield "logprobs", "logprobs"
+    if asked.extra:
+        yield "extra", min(asked.extra)
+    for message in asked.window.messages:
+        yield from _needs_of(message)
+
+
+def _needs_of(message: Message) -> Iterator[tuple[str, str]]:
+    if message.role in ("tool", "function") or message.tool_calls or message.function_call:
+        yield "tools", "messages"
+    for part in message.content if isinstance(message.content, list) else ():
+        if not isinstance(part, TextPart | RefusalPart):
+            yield str(part.__struct_config__.tag), "messages"
+            if _is_elsewhere(part):
+                yield "remote_media", "messages"
+
+
+def _is_elsewhere(part: Part) -> bool:
+    """Whether the bytes of a part are to be fetched by whoever answers."""
+    match part:
+        case ImagePart(image_url=source):
+            return not source.url.startswith("data:")
+        case VideoPart(video_url=media) | AudioUrlPart(audio_url=media):
+            return not media.url.startswith("data:")
+        case FilePart(file=file):
+            return file.file_data is None
+    return False
