@@ -11,20 +11,23 @@ that, and some leave out the empty line between two events.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from palaver.core.errors import EngineBroke, EngineError
+from palaver.core.thinking import Thinking
 from palaver.core.turn import (
     ContentDelta,
     EngineEvent,
     Finish,
     FinishReason,
     ReasoningDelta,
-    ToolCalls,
+    TokenLogprob,
 )
-from palaver.engines.chat_chunk import CallDelta, Calls, Choice, Chunk, Timings, WireUsage, usage_of
+from palaver.engines.chat_calls import Calls
+from palaver.engines.chat_chunk import CallDelta, Choice, Chunk, Delta, generated_by, logprobs_of, usage_of
 
 LINE_LIMIT = 4 * 1024 * 1024
 """Bytes of one line. A longer one is no chunk of a reply, and must not fill the memory."""
@@ -51,22 +54,38 @@ FIELDS = (b":", b"event:", b"id:", b"retry:")
 """Comments and the fields of an event stream that say nothing here. Any other line is not of one."""
 NO_STREAM = "The model server sent something that is not a chat completion stream."
 TOO_LONG = f"The model server sent a line of over {LINE_LIMIT} bytes."
-
+NO_COUNT = "The model server's count of tokens is none."
 
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
-async def chat_events(chunks: AsyncIterable[bytes]) -> AsyncGenerator[EngineEvent, None]:
-    """The events of a streamed chat completion: deltas, perhaps one `ToolCalls`, then exactly one `Finish`.
+class ErrorFrame(EngineBroke):
+    """The model server told of an error in the middle of its stream.
+
+    `body` is what it sent, for those who know more of that server's errors. Nobody outside the engines need tell
+    it from EngineBroke.
+    """
+
+    def __init__(self, message: str | None, body: bytes) -> None:
+        super().__init__(message or EngineBroke().message)
+        self.body = body
+
+
+async def chat_events(
+    chunks: AsyncIterable[bytes], n: int = 1, *, is_text: bool = False
+) -> AsyncGenerator[EngineEvent, None]:
+    """The events of a streamed chat completion of `n` replies: deltas, then exactly one `Finish`.
+
+    With `is_text` it is a text completion's: nothing in it is thinking.
 
     `chunks` is the response's body, cut anywhere; it stays the caller's to close. `Accepted` is not among the
     events: it is the caller that knows when the server took the request. `Finish` comes at ``[DONE]``, or
     where the body ends or fails after a `finish_reason`: the reply was complete by then.
 
-    Raises EngineBroke where the server reports an error in the stream (with its own words), where the stream
-    ends without a `finish_reason`, and where it is no such stream.
+    Raises EngineBroke where the server reports an error in the stream (`ErrorFrame`, with its own words), where
+    the stream ends without a `finish_reason` for each reply, and where it is no such stream.
     """
-    decoder = ChatDecoder()
+    decoder = ChatDecoder(n, is_text=is_text)
     try:
         async for chunk in chunks:
             for event in decoder.feed(chunk):
@@ -84,22 +103,26 @@ async def chat_events(chunks: AsyncIterable[bytes]) -> AsyncGenerator[EngineEven
 class ChatDecoder:
     """The same without waiting: `feed` bytes as they come, then `end` once.
 
-    `finished` says that a `finish_reason` was seen, `done` that nothing more need be read.
+    `finished` says that every reply has its `finish_reason`, `done` that nothing more need be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n: int = 1, *, is_text: bool = False) -> None:
         self.done = False
+        self._choices = [_Choice(i, is_text) for i in range(n)]
         self._pieces: list[bytes] = []
         self._held = 0
-        self._reason: FinishReason | None = None
-        self._calls = Calls()
         self._model: str | None = None
-        self._usage: WireUsage | None = None
-        self._timings: Timings | None = None
+        self._usage: Any = None
+        self._timings: Any = None
 
     @property
     def finished(self) -> bool:
-        return self._reason is not None
+        return all(choice.reason is not None for choice in self._choices)
+
+    @property
+    def generated(self) -> int | None:
+        """How many tokens there are of the reply so far, where the server says (llama.cpp's `timings_per_token`)."""
+        return generated_by(self._timings)
 
     def feed(self, data: bytes) -> Iterator[EngineEvent]:
         """What these bytes complete. Raises EngineBroke, after what came before the fault."""
@@ -114,12 +137,17 @@ class ChatDecoder:
         """The last events of the reply. Raises EngineBroke where it never came to its end."""
         if not self.done and self._held:
             yield from self._line(b"".join(self._pieces))
-        if self._reason is None:
+        for choice in self._choices:
+            yield from choice.end()  # what was held back is told, also of a reply that broke off
+        reasons = [choice.reason for choice in self._choices if choice.reason is not None]
+        if not reasons:
             raise EngineBroke("The model server ended its stream before the reply was complete.")
-        calls = self._calls.complete()
-        if calls:
-            yield ToolCalls(calls)
-        yield Finish(self._reason, usage_of(self._usage, self._timings), self._model)
+        if len(reasons) < len(self._choices):
+            raise EngineBroke(f"The model server gave {len(reasons)} of {len(self._choices)} replies.")
+        first, *others = reasons
+        usage, is_broken = usage_of(self._usage, self._timings)
+        warnings = [NO_COUNT] if is_broken else []
+        yield Finish(first, usage, self._model, others, warnings=warnings)
 
     def drop_rest(self) -> None:
         """Forget the line that has not come whole: nothing follows."""
@@ -150,45 +178,94 @@ class ChatDecoder:
                 yield from self._chunk(payload)
         elif line and not line.startswith(FIELDS):
             # Some servers write an error as a field of its own, or as a plain body in place of the stream.
-            raise EngineBroke(error_message(line.removeprefix(b"error:")) or NO_STREAM)
+            body = line.removeprefix(b"error:")
+            message = error_message(body)
+            raise ErrorFrame(message, body) if message else EngineBroke(NO_STREAM)
 
     def _chunk(self, payload: bytes) -> Iterator[EngineEvent]:
         try:
             chunk = _decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise EngineBroke(NO_STREAM) from error
-        if chunk.error is not None:
-            raise EngineBroke(error_message(payload))
-        self._model = chunk.model or self._model
+        if chunk.is_error:
+            raise ErrorFrame(error_message(payload), payload)
+        if isinstance(chunk.model, str) and chunk.model:
+            self._model = chunk.model
         self._usage = chunk.usage or self._usage
         self._timings = chunk.timings or self._timings
         for choice in chunk.choices or ():
-            if choice.index == 0:
-                yield from self._choice(choice)
+            if 0 <= choice.index < len(self._choices):
+                yield from self._choices[int(choice.index)].feed(choice)
 
-    def _choice(self, choice: Choice) -> Iterator[EngineEvent]:
+
+class _Choice:
+    """One reply of the stream."""
+
+    def __init__(self, number: int, is_text: bool) -> None:
+        self.reason: FinishReason | None = None
+        self._number = number
+        self._is_text = is_text
+        self._calls = Calls(number)
+        self._thinking = Thinking()
+        self._has_thought = False
+        self._logprobs: list[TokenLogprob] = []
+
+    def feed(self, choice: Choice) -> Iterator[EngineEvent]:
+        if choice.logprobs is not None:
+            self._logprobs += logprobs_of(choice)
         delta = choice.delta
-        if delta is not None:
-            thought = delta.reasoning_content or delta.reasoning
-            if thought:
-                yield ReasoningDelta(thought)
-            if delta.content:
-                yield ContentDelta(delta.content)
-            for call in delta.tool_calls or ():
-                self._calls.add(call)
-            if delta.function_call is not None:
-                self._calls.add(CallDelta(index=0, function=delta.function_call))
+        if self._is_text:
+            text = choice.text or (delta.content if delta is not None else None)
+            yield from self._said([(False, text)] if text else [])
+        elif delta is not None:
+            yield from self._delta(delta)
         if choice.finish_reason:
             if choice.finish_reason in BROKEN:
                 raise EngineBroke
-            self._reason = REASONS.get(choice.finish_reason, "stop")
+            self.reason = REASONS.get(choice.finish_reason, "stop")
+
+    def end(self) -> Iterator[EngineEvent]:
+        yield from self._said(self._thinking.end())
+        if self.reason is not None:
+            yield from self._calls.end()
+        if self._calls.any and self.reason == "stop":
+            self.reason = "tool_calls"  # Ollama and others say "stop" here
+        elif not self._calls.any and self.reason == "tool_calls":
+            self.reason = "stop"  # vLLM says so where a call was forced and could not be read
+
+    def _delta(self, delta: Delta) -> Iterator[EngineEvent]:
+        thought = delta.reasoning_content or delta.reasoning
+        if thought:
+            self._has_thought = True
+            yield ReasoningDelta(thought, self._number)
+        calls = list(delta.tool_calls or ())
+        if delta.function_call is not None:
+            calls.append(CallDelta(index=0, function=delta.function_call))
+        content = delta.content or delta.refusal
+        if content:
+            yield from self._said(self._thinking.feed(content))
+        elif thought or calls:
+            self._logprobs = []  # only those of the reply itself are told
+        for call in calls:
+            yield from self._calls.add(call)
+
+    def _said(self, pieces: Iterable[tuple[bool, str]]) -> Iterator[EngineEvent]:
+        for is_thought, text in pieces:
+            if is_thought:
+                self._logprobs = []
+                if not self._has_thought:  # llama-server's "deepseek-legacy" tells it twice
+                    yield ReasoningDelta(text, self._number)
+            else:
+                logprobs, self._logprobs = self._logprobs, []
+                yield ContentDelta(text, self._number, logprobs)
 
 
 def error_message(body: bytes) -> str | None:
     """The message of an error body in any of the shapes that servers use; None where it holds none.
 
     ``{"error": {"message": …}}``, ``{"error": "…"}``, ``{"message": …}``, ``{"detail": …}`` with text or with
-    FastAPI's list, or the error object alone. At most `MESSAGE_LIMIT` characters.
+    FastAPI's list, or the error object alone; Ollama puts another server's whole body into the text of its own. At
+    most `MESSAGE_LIMIT` characters.
     """
     try:
         value = msgspec.json.decode(body)
@@ -199,4 +276,7 @@ def error_message(body: bytes) -> str | None:
             value = value[0] if value else None
         else:
             value = next((value[key] for key in MESSAGE_KEYS if value.get(key)), None)
-    return value[:MESSAGE_LIMIT] if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    inner = error_message(value.encode()) if value.startswith("{") and len(value) < len(body) else None
+    return inner or value[:MESSAGE_LIMIT]

@@ -6,7 +6,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.engines.contract")
 
-from palaver.engines.upstream import UpstreamEngine  # noqa: E402
+from palaver.engines.upstream.engine import UpstreamEngine  # noqa: E402
 from tests.engines.fake_upstream import KEY, FakeUpstream, fake_upstream  # noqa: E402
 
 

@@ -5,16 +5,63 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.core.errors import EngineBroke, EngineTimeout
 from palaver.core.message import FunctionCall, ToolCall
-from palaver.core.turn import ContentDelta, EngineEvent, Finish, ReasoningDelta, ToolCalls, Usage
+from palaver.core.reply import replies
+from palaver.core.turn import (
+    ContentDelta,
+    Delta,
+    EngineEvent,
+    Finish,
+    ReasoningDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    TopLogprob,
+    Usage,
+)
 from palaver.engines import chat_stream
 from palaver.engines.chat_stream import chat_events, error_message
 
+NAMES = st.sampled_from(
+    [
+        *(
+            "choices",
+            "delta",
+            "index",
+            "content",
+            "reasoning",
+            "tool_calls",
+            "function",
+            "name",
+            "arguments",
+            "id",
+        ),
+        *(
+            "finish_reason",
+            "logprobs",
+            "top_logprobs",
+            "tokens",
+            "token",
+            "logprob",
+            "text",
+            "model",
+            "timings",
+        ),
+        *(
+            "usage",
+            "prompt_tokens",
+            "completion_tokens",
+            "prompt_tokens_details",
+            "cached_tokens",
+            "prompt_n",
+        ),
+    ]
+)
 STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 DONE = b"data: [DONE]\n\n"
 
@@ -26,19 +73,21 @@ async def pieces(chunks: Iterable[bytes], error: Exception | None = None) -> Asy
         raise error
 
 
-async def decoded(*chunks: bytes, error: Exception | None = None) -> list[EngineEvent]:
-    return [event async for event in chat_events(pieces(chunks, error))]
+async def decoded(
+    *chunks: bytes, error: Exception | None = None, n: int = 1, is_text: bool = False
+) -> list[EngineEvent]:
+    return [event async for event in chat_events(pieces(chunks, error), n, is_text=is_text)]
 
 
 async def until_broken(*chunks: bytes) -> tuple[list[EngineEvent], str]:
     return await broken(pieces(chunks))
 
 
-async def broken(body: AsyncIterable[bytes]) -> tuple[list[EngineEvent], str]:
+async def broken(body: AsyncIterable[bytes], n: int = 1) -> tuple[list[EngineEvent], str]:
     """The events before EngineBroke, and its message."""
     events: list[EngineEvent] = []
     try:
-        async for event in chat_events(body):
+        async for event in chat_events(body, n):
             events.append(event)
     except EngineBroke as error:
         return events, error.message
@@ -195,8 +244,6 @@ async def test_no_usage_at_all() -> None:
         ("eos", "stop"),
         ("length", "length"),
         ("max_tokens", "length"),
-        ("tool_calls", "tool_calls"),
-        ("function_call", "tool_calls"),
         ("content_filter", "content_filter"),
         ("end_turn", "stop"),
     ],
@@ -229,42 +276,350 @@ async def test_calls_are_put_together() -> None:
     )
     assert events == [
         ContentDelta("Let me see."),
-        ToolCalls(
-            [
-                ToolCall(FunctionCall("weather", '{"city":"Bonn"}'), id="c1"),
-                ToolCall(FunctionCall("time", "{}"), id="c2"),
-            ]
-        ),
+        ToolCallDelta(0, "c1", "weather"),
+        ToolCallDelta(0, arguments='{"city":'),
+        ToolCallDelta(1, "c2", "time"),
+        ToolCallDelta(0, arguments='"Bonn"}'),
+        ToolCallDelta(1, arguments="{}"),
         Finish("tool_calls", None, "m"),
     ]
 
 
-async def test_whole_calls_that_all_have_one_index() -> None:
-    events = await decoded(
-        calls(
-            {"index": 0, "id": "c1", "function": {"name": "a", "arguments": "{}"}},
-            {"index": 0, "id": "c2", "function": {"name": "b", "arguments": "{}"}},
-        )
-    )
-    assert events[0] == ToolCalls(
-        [ToolCall(FunctionCall("a"), id="c1"), ToolCall(FunctionCall("b"), id="c2")]
-    )
+def calls_of(events: list[EngineEvent]) -> list[ToolCall]:
+    """The calls of a reply; every piece after the first of a call has arguments only."""
+    begun: set[int] = set()
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            assert bool(event.id and event.name) == (event.index not in begun)
+            begun.add(event.index)
+    return replies([event for event in events if isinstance(event, Delta)])[0].tool_calls
 
 
-async def test_a_call_whose_name_and_id_come_with_every_piece() -> None:
-    events = await decoded(
-        calls(
-            {"index": 0.0, "id": "c1", "function": {"name": "a", "arguments": "{"}},
-            {"index": 0.0, "id": "c1", "function": {"name": "a", "arguments": "}"}},
-        )
-    )
-    assert events[0] == ToolCalls([ToolCall(FunctionCall("a"), id="c1")])
+def function(name: str | None = None, arguments: Any = None) -> dict[str, Any]:
+    return {"name": name, "arguments": arguments}
+
+
+TWO = [ToolCall(FunctionCall("a", "{}"), id="c1"), ToolCall(FunctionCall("b", '{"x": 1}'), id="c2")]
+ONE = [ToolCall(FunctionCall("a", '{"x": 1}'), id="c1")]
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        (
+            [
+                {"index": 0, "id": "c1", "function": function("a", "{}")},
+                {"index": 0, "id": "c2", "function": function("b", '{"x": 1}')},
+            ],
+            TWO,
+        ),
+        (
+            [
+                {"id": "c1", "function": function("a", "{}")},
+                {"id": "c2", "function": function("b", '{"x":')},
+                {"id": "c2", "function": function(None, " 1}")},
+            ],
+            TWO,
+        ),
+        (
+            [
+                {"id": "c1", "function": function("a", "{")},
+                {"id": "c2", "function": function("b", '{"x":')},
+                {"id": "c1", "function": function(None, "}")},
+                {"id": "c2", "function": function(None, " 1}")},
+            ],
+            TWO,
+        ),
+        (
+            [
+                {"index": 0.0, "id": "c1", "function": function("a", '{"x"')},
+                {"index": 0.0, "id": "c1", "function": function("a", ": 1")},
+                {"index": 0.0, "id": "c1", "function": function("a", "}")},
+            ],
+            ONE,
+        ),
+        (
+            [
+                {"index": 0, "id": "c1", "type": "function", "function": function("a", "")},
+                {"index": 0, "id": None, "type": "function", "function": function(None, '{"x": 1')},
+                {"index": 0, "id": "", "type": "function", "function": function("", "}")},
+            ],
+            ONE,
+        ),
+        (
+            [
+                {"index": 0, "id": "c1", "function": function("a", '{"x"')},
+                {"index": 0, "id": "c9", "function": function(None, ": 1}")},
+            ],
+            ONE,
+        ),
+        (
+            [
+                {"index": 3, "id": "c1", "function": function(None, '{"x"')},
+                {"index": 3, "function": function("a", ": 1}")},
+            ],
+            ONE,
+        ),
+    ],
+    ids=[
+        "Ollama: one index for all",
+        "no index",
+        "no index, mixed",
+        "all with every piece",
+        "SGLang and LM Studio: empty names",
+        "another id with every piece",
+        "the name late",
+    ],
+)
+async def test_calls_are_evened_out(deltas: list[dict[str, Any]], expected: list[ToolCall]) -> None:
+    assert calls_of(await decoded(calls(*deltas))) == expected
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [{"function": function("a", "{}")}, {"function": function("b", {"x": 1})}],
+        [
+            {"index": 0, "function": function("a", "{}")},
+            {"index": 0, "function": function("b", '{"x":1}')},
+        ],
+        [
+            {"index": 0, "id": "", "function": function("a")},
+            {"index": 1, "id": "", "function": function("b", {"x": 1})},
+        ],
+        [
+            {"index": 0, "id": "same", "function": function("a", "{}")},
+            {"index": 1, "id": "same", "function": function("b", {"x": 1})},
+        ],
+        [
+            {"id": "same", "function": function("a", "{}")},
+            {"id": "same", "function": function("b", {"x": 1})},
+        ],
+    ],
+)
+async def test_calls_without_ids_get_one_each(deltas: list[dict[str, Any]]) -> None:
+    found = calls_of(await decoded(calls(*deltas)))
+    assert [call.function for call in found] == [FunctionCall("a", "{}"), FunctionCall("b", '{"x":1}')]
+    made = [call.id for call in found if call.id != "same"]
+    assert made
+    assert all(id.startswith("call_") and len(id) == 29 for id in made)
+    assert len({call.id for call in found}) == 2
 
 
 async def test_the_old_form_of_a_call() -> None:
     stream = delta(function_call={"name": "a", "arguments": "{"}) + delta(function_call={"arguments": "}"})
     events = await decoded(stream + delta("function_call") + DONE)
-    assert events == [ToolCalls([ToolCall(FunctionCall("a"))]), Finish("tool_calls", None, "m")]
+    assert [call.function for call in calls_of(events)] == [FunctionCall("a", "{}")]
+    assert events[-1] == Finish("tool_calls", None, "m")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("stop", "tool_calls"), ("length", "length"), ("tool_calls", "tool_calls")]
+)
+async def test_a_reply_with_calls_ends_so(said: str, meant: str) -> None:
+    events = await decoded(delta(tool_calls=[{"id": "c1", "function": function("a", "{}")}]) + delta(said))
+    assert events[-1] == Finish(meant, None, "m")  # type: ignore[arg-type]
+
+
+async def test_a_reply_without_calls_does_not_end_in_them() -> None:
+    assert await decoded(content("No.") + delta("tool_calls") + DONE) == [
+        ContentDelta("No."),
+        Finish("stop", None, "m"),
+    ]
+
+
+async def test_calls_of_a_reply_that_broke_off_stay_as_they_are() -> None:
+    events, _ = await until_broken(delta(tool_calls=[{"id": "c1", "function": function("a", '{"x')}]))
+    assert events == [ToolCallDelta(0, "c1", "a", '{"x')]
+
+
+def choice(index: int, text: str | None = None, reason: str | None = None) -> bytes:
+    return line(
+        {"model": "m", "choices": [{"index": index, "delta": {"content": text}, "finish_reason": reason}]}
+    )
+
+
+async def test_several_replies() -> None:
+    stream = (
+        choice(1, "One")
+        + choice(0, "Zero")
+        + choice(1, "!")
+        + choice(1, None, "length")
+        + choice(0, None, "stop")
+    )
+    assert await decoded(stream + DONE, n=2) == [
+        ContentDelta("One", 1),
+        ContentDelta("Zero", 0),
+        ContentDelta("!", 1),
+        Finish("stop", None, "m", ["length"]),
+    ]
+
+
+async def test_fewer_replies_than_were_asked_for() -> None:
+    told, message = await broken(
+        pieces([choice(0, "Zero") + choice(1, "<thi") + choice(0, None, "stop") + DONE]), n=2
+    )
+    assert message == "The model server gave 1 of 2 replies."
+    assert told == [ContentDelta("Zero", 0), ContentDelta("<thi", 1)], "what was held back is told"
+
+
+@given(st.lists(st.text(alphabet="<>/think\n ab", max_size=6), max_size=8))
+async def test_thinking_in_the_text_is_told_apart_wherever_it_is_cut(texts: list[str]) -> None:
+    whole = await decoded(content("<think>" + "".join(texts)) + line(STOP))
+    cut = await decoded(content("<th", "ink>", *texts) + line(STOP))
+    for kind in (ContentDelta, ReasoningDelta):
+        one, other = (
+            "".join(event.text for event in events if isinstance(event, kind)) for events in (whole, cut)
+        )
+        assert one == other
+
+
+async def test_thinking_in_the_text() -> None:
+    events = await decoded(content("<think>", "\n", "Hm", ".\n</th", "ink>\n", "\nYes", ".") + line(STOP))
+    assert events == [
+        ReasoningDelta("Hm"),
+        ReasoningDelta("."),
+        ContentDelta("Yes"),
+        ContentDelta("."),
+        Finish("stop", None, "m"),
+    ]
+
+
+async def test_thinking_that_is_told_twice_is_told_once() -> None:
+    stream = delta(reasoning_content="Hm", content="<think>Hm") + content("</think>Yes") + line(STOP)
+    assert (await decoded(stream))[:-1] == [ReasoningDelta("Hm"), ContentDelta("Yes")]
+
+
+async def test_a_refusal_is_what_the_model_said() -> None:
+    assert (await decoded(delta(refusal="No.", content=None) + line(STOP)))[0] == ContentDelta("No.")
+
+
+OPENAI_LOGPROBS = {
+    "content": [
+        {
+            "token": "Hi",
+            "logprob": -0.5,
+            "bytes": [72, 105],
+            "id": 7,
+            "top_logprobs": [{"token": "Hi", "logprob": -0.5, "bytes": None}, {"token": "Ho", "logprob": -2}],
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"logprobs": OPENAI_LOGPROBS},
+            TokenLogprob("Hi", -0.5, [72, 105], 7, [TopLogprob("Hi", -0.5), TopLogprob("Ho", -2.0)]),
+        ),
+        (
+            {"logprobs": -0.25, "top_logprobs": {"Hi": -0.25, "Ho": -3}},
+            TokenLogprob("Hi", -0.25, None, 9, [TopLogprob("Hi", -0.25), TopLogprob("Ho", -3.0)]),
+        ),
+        (
+            {
+                "logprobs": {
+                    "tokens": ["Hi"],
+                    "token_logprobs": [-0.25],
+                    "token_ids": [9],
+                    "top_logprobs": [{"Ho": -3}],
+                }
+            },
+            TokenLogprob("Hi", -0.25, None, 9, [TopLogprob("Ho", -3.0)]),
+        ),
+        ({"logprobs": {"tokens": ["Hi"], "token_logprobs": [None]}}, TokenLogprob("Hi", 0.0)),
+    ],
+    ids=["OpenAI", "Together", "completions", "the first of a prompt"],
+)
+async def test_logprobs(fields: dict[str, Any], expected: TokenLogprob) -> None:
+    said = {"choices": [{"index": 0, "delta": {"content": "Hi", "token_id": 9}, **fields}]}
+    assert await decoded(line(said) + line(STOP)) == [ContentDelta("Hi", 0, [expected]), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        True,
+        "none",
+        {},
+        [],
+        {"content": "x"},
+        {"content": [7]},
+        {"content": [{"token": "Hi"}]},
+        {"content": [{"token": "Hi", "logprob": "big"}]},
+        {"content": [{"token": "Hi", "logprob": "nan"}]},
+        {"tokens": ["Hi"], "top_logprobs": ["x"]},
+        {"tokens": 7},
+    ],
+)
+async def test_logprobs_that_are_none_lose_no_text(broken: Any) -> None:
+    said = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": broken}]}
+    assert await decoded(line(said) + line(STOP)) == [ContentDelta("Hi"), Finish("stop")]
+
+
+def token(text: str, **fields: Any) -> bytes:
+    logprobs = {"content": [{"token": text, "logprob": -1}]}
+    return line({"choices": [{"index": 0, "delta": fields, "logprobs": logprobs}]})
+
+
+async def test_logprobs_of_thinking_and_calls_are_not_those_of_the_reply() -> None:
+    calling = token("{", tool_calls=[{"index": 0, "id": "c1", "function": function("a", "{")}])
+    stream = (
+        token("Hm", reasoning="Hm")
+        + token("half", content="")
+        + token("Hi", content="Hi")
+        + calling
+        + token("o", content="o")
+    )
+    said = [event for event in await decoded(stream + line(STOP)) if isinstance(event, ContentDelta)]
+    assert [(each.text, [one.token for one in each.logprobs]) for each in said] == [
+        ("Hi", ["half", "Hi"]),
+        ("o", ["o"]),
+    ]
+
+
+async def test_a_text_completion() -> None:
+    stream = (
+        line({"choices": [{"index": 0, "text": "<think>", "finish_reason": None}], "model": "m"})
+        + line({"choices": [{"index": 0, "text": " a", "delta": {"content": " a"}, "logprobs": -1}]})
+        + line({"choices": [{"index": 0, "text": "", "finish_reason": "length"}]})
+        + DONE
+    )
+    assert await decoded(stream, is_text=True) == [
+        ContentDelta("<think>"),
+        ContentDelta(" a", 0, [TokenLogprob(" a", -1.0)]),
+        Finish("length", None, "m"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("usage", "meant", "is_broken"),
+    [
+        ("many", None, False),
+        ([1, 2], None, False),
+        ({"prompt_tokens": -5, "completion_tokens": 3}, None, True),
+        ({"prompt_tokens": "7", "completion_tokens": 3}, None, True),
+        ({"prompt_tokens": 7.5, "completion_tokens": 3}, None, True),
+        ({"prompt_tokens": True, "completion_tokens": 3}, None, True),
+        ({"prompt_tokens": 10**30, "completion_tokens": 3}, None, True),
+        ({"prompt_tokens": 7, "completion_tokens": None}, Usage(7, 0), False),
+        ({"prompt_tokens": 7, "completion_tokens": -1}, Usage(7, 0), True),
+        ({"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": [8]}, Usage(7, 3), False),
+        ({"prompt_tokens": 7, "completion_tokens": 3, "cached_tokens": 90}, Usage(97, 3, 90), False),
+        ({"prompt_tokens": 7, "completion_tokens": 3, "reasoning_tokens": 0}, Usage(7, 3), False),
+        ({"prompt_tokens": 7, "completion_tokens": 3, "reasoning_tokens": 2}, Usage(7, 3, None, 2), False),
+    ],
+)
+async def test_counts_that_are_none(usage: Any, meant: Usage | None, is_broken: bool) -> None:
+    events = await decoded(content("Hi") + line(STOP | {"usage": usage}) + DONE)
+    assert events[-1] == Finish("stop", meant, "m", warnings=[chat_stream.NO_COUNT] if is_broken else [])
+
+
+async def test_timings_of_a_server_that_names_itself_oddly() -> None:
+    stream = line(STOP | {"model": 7, "timings": "fast"}) + line({"choices": [], "model": ""}) + DONE
+    assert await decoded(content("Hi") + stream) == [ContentDelta("Hi"), Finish("stop", None, "m")]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +632,11 @@ async def test_the_old_form_of_a_call() -> None:
         b'{"error": {"message": "the GPU fell off"}}',
         b'{"object": "error", "message": "the GPU fell off"}',
         b'{"detail": [{"loc": ["body"], "msg": "the GPU fell off"}]}',
+        line({"object": "error", "message": "the GPU fell off", "type": "x", "param": None, "code": 400}),
+        line({"error": {"object": "error", "message": "the GPU fell off", "code": 503}}) + DONE,
+        b'event: error\ndata: {"error":{"message":"the GPU fell off"},"message":"the GPU fell off"}\n\n',
+        line({"error": json.dumps({"error": {"code": 400, "message": "the GPU fell off"}})}),
+        line({"detail": "the GPU fell off"}),
     ],
 )
 async def test_an_error_in_the_stream(error: bytes) -> None:
@@ -330,6 +690,55 @@ async def test_no_bytes_raise_anything_else(junk: bytes) -> None:
     assert isinstance(events[-1], Finish)
 
 
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 300)
+    | st.floats(-2, 2)
+    | st.sampled_from(["", "a", "<think>", "{}", "stop"]),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(NAMES, each, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.dictionaries(NAMES, JSON, max_size=4), max_size=4), st.booleans())
+async def test_no_json_raises_anything_else(values: list[Any], is_text: bool) -> None:
+    try:
+        events = await decoded(*(line(value) for value in values), line(STOP), is_text=is_text)
+    except EngineBroke:
+        return
+    assert isinstance(events[-1], Finish)
+    assert msgspec.json.decode(msgspec.json.encode(events))
+
+
+CALL_DELTAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.sampled_from([None, 0, 1, 0.0]),
+        "id": st.sampled_from([None, "", "c1", "c2"]),
+        "function": st.fixed_dictionaries(
+            {},
+            optional={
+                "name": st.sampled_from([None, "", "a", "b"]),
+                "arguments": st.sampled_from([None, "", "{", "}", "{}", {"x": 1}]),
+            },
+        ),
+    },
+)
+
+
+@given(st.lists(CALL_DELTAS, max_size=8))
+async def test_calls_always_begin_once_and_have_ids_of_their_own(deltas: list[dict[str, Any]]) -> None:
+    pieces = [event for event in await decoded(calls(*deltas)) if isinstance(event, ToolCallDelta)]
+    begun: dict[int, str] = {}
+    for piece in pieces:
+        assert bool(piece.id) == (piece.index not in begun)
+        begun.setdefault(piece.index, piece.id)
+    assert len(set(begun.values())) == len(begun)
+    assert sorted(begun) == list(range(len(begun)))
+    assert all(call.function.arguments for call in replies(pieces)[0].tool_calls)
+
+
 @pytest.mark.parametrize("size", [1, 65_536])
 async def test_a_line_over_the_limit(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_stream, "LINE_LIMIT", 100_000)
@@ -375,3 +784,12 @@ async def test_a_body_that_fails_before() -> None:
 
 def test_a_servers_message_is_cut() -> None:
     assert error_message(json.dumps({"error": "x" * 5000}).encode()) == "x" * chat_stream.MESSAGE_LIMIT
+
+
+async def test_a_token_that_cannot_be_has_a_logprob_that_json_can_tell() -> None:
+    logprobs = {"content": [{"token": "Hi", "logprob": "-inf"}]}
+    said = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs}]}
+    assert await decoded(line(said) + line(STOP)) == [
+        ContentDelta("Hi", logprobs=[TokenLogprob("Hi", -9999.0)]),
+        Finish("stop"),
+    ]
