@@ -22,7 +22,9 @@ async def main(flags: dict[str, Any]) -> None:
         told: dict[str, Any] = {"address": running.owner.address}
         engine = (await running.chat.catalog.find(running.owner.model)).engine
         if isinstance(engine, LlamaEngine):
-            worker = await engine._supervisor.worker()
+            await engine.start()
+            worker = engine._supervisor.running
+            assert worker is not None
             connector = worker.session.connector
             assert isinstance(connector, aiohttp.UnixConnector)
             told |= {"socket": connector.path, "headers": dict(worker.session.headers), "worker": worker.pid}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -24,10 +24,15 @@ from palaver.core.errors import (
     PalaverError,
 )
 from palaver.engines.chat_stream import error_message
-from palaver.engines.llama.process import Worker
+from palaver.engines.llama.workers import Worker
 
-COMPLETIONS = "/v1/chat/completions"
+CHAT = "/v1/chat/completions"
+TEXT = "/v1/completions"
 COUNT = "/v1/chat/completions/input_tokens"
+RENDER = "/apply-template"
+TOKENIZE = "/tokenize"
+DETOKENIZE = "/detokenize"
+EMBEDDINGS = "/v1/embeddings"
 SLOTS = "/slots"
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
 """With progress the worker answers when it begins with the prompt, and finds out after each batch of it that
@@ -54,6 +59,18 @@ class _Count(msgspec.Struct):
     input_tokens: int
 
 
+class _Prompt(msgspec.Struct):
+    prompt: str
+
+
+class _Text(msgspec.Struct):
+    content: str
+
+
+class _Tokens(msgspec.Struct):
+    tokens: list[int]
+
+
 class _Slot(msgspec.Struct):
     id: int
     is_processing: bool
@@ -62,9 +79,10 @@ class _Slot(msgspec.Struct):
 class Completion:
     """One request for a reply, from the moment it is sent until its slot is idle again."""
 
-    def __init__(self, worker: Worker, slot: int, fields: dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, slot: int, fields: dict[str, Any], path: str = CHAT) -> None:
         self._worker = worker
         self._slot = slot
+        self._path = path
         # A task of its own: once sent, a request must not be lost from sight before the worker has it. One
         # that was would come to the slot at any later time, in the middle of whatever is there then.
         self._opening = asyncio.create_task(self._open(fields | STREAMED | {"id_slot": slot}))
@@ -104,7 +122,7 @@ class Completion:
     async def _open(self, fields: dict[str, Any]) -> aiohttp.ClientResponse:
         data = msgspec.json.encode(fields)
         try:
-            response = await self._worker.session.post(self._worker.base + COMPLETIONS, data=data)
+            response = await self._worker.session.post(self._worker.base + self._path, data=data)
             if response.status != 200:
                 raise _refusal(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -118,20 +136,44 @@ def _look_at_failure(opening: asyncio.Task[aiohttp.ClientResponse]) -> None:
         opening.exception()
 
 
-async def count(worker: Worker, messages: list[dict[str, str]]) -> int:
-    """How long the prompt of these messages is, in tokens.
+_T = TypeVar("_T")
 
-    Raises EngineRefused, EngineUnavailable, EngineTimeout.
+
+async def ask(worker: Worker, path: str, fields: dict[str, Any], answer: type[_T]) -> _T:
+    """What the worker answers, where that is no stream.
+
+    Raises ContextLengthExceeded, EngineRefused, EngineUnavailable, EngineTimeout.
     """
-    data = msgspec.json.encode({"messages": messages})
+    data = msgspec.json.encode(fields)
     try:
-        async with worker.session.post(worker.base + COUNT, data=data) as response:
-            answer = await response.read()
+        async with worker.session.post(worker.base + path, data=data) as response:
+            body = await response.read()
             if response.status != 200:
-                raise _refusal(response.status, answer)
+                raise _refusal(response.status, body)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise await _failure(worker, error, EngineUnavailable) from error
-    return msgspec.json.decode(answer, type=_Count).input_tokens
+    return msgspec.json.decode(body, type=answer)
+
+
+async def count(worker: Worker, prompt: dict[str, Any]) -> int:
+    """How long the prompt is, in tokens. Raises what `ask` does."""
+    return (await ask(worker, COUNT, prompt, _Count)).input_tokens
+
+
+async def render(worker: Worker, prompt: dict[str, Any]) -> str:
+    """The prompt as the model reads it. Raises what `ask` does."""
+    return (await ask(worker, RENDER, prompt, _Prompt)).prompt
+
+
+async def count_text(worker: Worker, text: str) -> int:
+    """How long a text is as a prompt, in tokens. Raises what `ask` does."""
+    asked = {"content": text, "add_special": True, "parse_special": True}
+    return len((await ask(worker, TOKENIZE, asked, _Tokens)).tokens)
+
+
+async def detokenize(worker: Worker, tokens: list[int]) -> str:
+    """The text of these tokens. Raises what `ask` does."""
+    return (await ask(worker, DETOKENIZE, {"tokens": tokens}, _Text)).content
 
 
 async def _is_busy(worker: Worker, slot: int) -> bool:
@@ -140,11 +182,14 @@ async def _is_busy(worker: Worker, slot: int) -> bool:
         return False
     try:
         async with worker.session.get(worker.base + SLOTS) as response:
-            states = msgspec.json.decode(await response.read(), type=list[_Slot])
+            body = await response.read()
+            if response.status != 200:
+                return False  # a server of the user's own need not tell
+            states = msgspec.json.decode(body, type=list[_Slot])
     except (aiohttp.ClientError, TimeoutError) as error:
         # What was left there concerns nobody any more; whoever comes next hears of a worker that is gone.
         failure = await _failure(worker, error, EngineUnavailable)
-        log.warning("a slot could not be looked at", pid=worker.pid, reason=failure.message)
+        log.warning("a slot could not be looked at", worker=worker.called, reason=failure.message)
         return False
     return any(state.is_processing for state in states if state.id == slot)
 
@@ -166,11 +211,11 @@ def _refusal(status: int, body: bytes) -> PalaverError:
 async def _failure(worker: Worker, error: Exception, kind: type[EngineError]) -> EngineError:
     """What it means that an answer broke off (`kind`) or never came. A worker that hangs is killed."""
     if isinstance(error, TimeoutError):
-        seconds = worker.settings.stall_timeout
+        seconds = worker.stall_timeout
         worker.give_up(f"said nothing for {seconds:g} seconds and was stopped")
-        return EngineTimeout(f"The model said nothing for {seconds:g} seconds; it is started again.")
+        return EngineTimeout(f"The model said nothing for {seconds:g} seconds and was given up.")
     how = await worker.how_it_ended()
     if how is None and isinstance(error, aiohttp.ClientConnectorError):
         how = "did not accept a connection and was stopped"
         worker.give_up(how)
-    return kind(f"The model worker {how or 'closed the connection'}.")
+    return kind(f"{worker.called} {how or 'closed the connection'}.")

@@ -1,56 +1,44 @@
-"""The header of a GGUF file, read with bounds: is it a whole model, and what does it say of itself?
+"""A model's file: is it whole, and what does its header say of it?
 
 llama.cpp says little about a file it cannot load, and one with 64-bit float weights crashes it, so a file is
-looked at before a worker is started with it. Nothing but the header is read; weights are only measured.
-
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+looked at before a worker is started with it.
 """
 
 from __future__ import annotations
 
-import math
-import mmap
 import re
-import struct
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from palaver.core.errors import ConfigError
-
-MAGIC = b"GGUF"
-VERSIONS = (2, 3)
-MAX_KEYS = 65_536
-MAX_TENSORS = 1_048_576
-MAX_DIMENSIONS = 4
-
-STRING, ARRAY = 8, 9
-LENGTH = struct.Struct("<Q")
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""The `struct` format of each type of value that is not a string or an array."""
-
-F64 = 28
-# fmt: off
-TENSOR_TYPES = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
-    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
-    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
-    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), F64: (1, 8), 29: (256, 56), 30: (1, 2),
-    34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18),
-}
-# fmt: on
-"""Of each type of tensor: weights in a block, bytes of a block. Others are newer than this table."""
+from palaver.engines.llama.gguf_file import read, unusable
 
 WANTED = re.compile(
     r"general\.(architecture|name|type|alignment)|split\.(count|no)"
-    r"|tokenizer\.(chat_template|ggml\.tokens|ggml\.token_type)|.+\.context_length"
+    r"|tokenizer\.(chat_template|ggml\.(tokens|token_type|(fim_)?(pre|suf|mid|prefix|suffix|middle)_token_id))"
+    r"|.+\.(context_length|pooling_type|block_count|embedding_length)"
+    r"|.+\.attention\.(head_count|head_count_kv|key_length|value_length)"
 )
 """The keys whose values are kept."""
 
+ENCODERS = frozenset(
+    {
+        *("bert", "distilbert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert"),
+        *("neo-bert", "nomic-bert", "nomic-bert-moe", "roberta", "t5encoder", "xlm-roberta"),
+    }
+)
+"""llama.cpp's architectures that make vectors of texts and nothing else."""
+MEAN, RANKS = 1, 4
+"""llama.cpp's numbers of poolings. The mean is what sentence-transformers takes, too, where a model does not say.
+What ranks makes no vector but a score."""
+MAX_LAYERS = 4096
+"""More than any model has; a damaged file may count more."""
 CONTROL, USER_DEFINED = 3, 4
 """Types of tokens. The rest are text."""
+ALWAYS_SEEN = frozenset({b"<|channel|>", b"<|message|>", b"<|start|>", b"<|constrain|>"})
+"""llama.cpp takes these tokens (of gpt-oss) for text wherever they are, whatever the file says."""
 MARKER = re.compile(r"<[|\uff5c].+[|\uff5c]>")
 """How control tokens look; llama.cpp takes such a token for one even where the file calls it text."""
 
@@ -59,35 +47,61 @@ class Gguf(msgspec.Struct, frozen=True, kw_only=True):
     """What a model's file says of it.
 
     `context_length` is in tokens, 0 where the file does not say. `control_tokens` are the strings that the
-    model's tokenizer, finding them in a prompt, turns into structure (the end of a message, a new role).
+    model's tokenizer, finding them in a prompt, turns into structure (the end of a message, a new role);
+    `special_tokens`, with their numbers, are those that are not seen in what the model writes. `vocabulary` is how
+    many tokens there are. `gap_tokens` are the numbers of those before a text's beginning, before its end, and
+    before what fills the gap between. With a `pooling` (llama.cpp's number of it) a model makes vectors of texts, and
+    does not chat. `size` is that of all its files in bytes, `width` how many numbers stand for a token, and
+    `cache_numbers` how many are kept of each token of a context.
     """
 
     architecture: str
     name: str = ""
     context_length: int = 0
     has_chat_template: bool = False
+    chat_template: str = ""
     control_tokens: frozenset[str] = frozenset()
+    special_tokens: dict[str, int] = {}
+    vocabulary: int = 0
+    gap_tokens: tuple[int, int, int] | None = None
+    pooling: int = 0
+    size: int = 0
+    width: int = 0
+    cache_numbers: int = 0
 
 
 def inspect(path: Path) -> Gguf:
     """Read the header of the model at `path`, and check that the file (each part of it) is whole.
 
     Raises ConfigError (setting ``model``) that names the file: where it is missing or cannot be read, is no
-    GGUF file or none of a model, is truncated or damaged, or holds 64-bit float weights.
+    GGUF file or none of a model, is truncated or damaged, or holds 64-bit float weights; and for a model that ranks
+    texts, which there is nothing to ask.
     """
-    values = _read(path)
+    values = read(path, WANTED)
     architecture = values.get("general.architecture")
     if not isinstance(architecture, str) or values.get("general.type", "model") != "model":
-        raise _unusable(path, "holds no language model (perhaps an adapter or a projector)")
-    for part in _other_parts(path, values):
-        _read(part)
+        raise unusable(path, "holds no language model (perhaps an adapter or a projector)")
+    pooling = _pooling(values, architecture)
+    if pooling == RANKS:
+        raise unusable(path, "ranks texts and neither chats nor embeds")
+    others = _other_parts(path, values)
+    for part in others:
+        read(part, WANTED)
     template = _value_of(values, "tokenizer.chat_template", "")
     return Gguf(
         architecture=architecture,
         name=_value_of(values, "general.name", ""),
         context_length=max(0, _value_of(values, f"{architecture}.context_length", 0)),
         has_chat_template=bool(template),
+        chat_template=template,
         control_tokens=_control_tokens(values, template),
+        special_tokens=_special_tokens(values),
+        vocabulary=len(_value_of(values, "tokenizer.ggml.tokens", [])),
+        gap_tokens=_gap_tokens(values),
+        pooling=pooling,
+        size=sum(file.stat().st_size for file in (path, *others)),
+        width=max(0, _value_of(values, f"{architecture}.embedding_length", 0)),
+        cache_numbers=_cache_numbers(values, architecture),
     )
 
 
@@ -100,26 +114,30 @@ def _value_of(values: dict[str, Any], key: str, default: _T) -> _T:
     return value if isinstance(value, type(default)) else default
 
 
-def _unusable(path: Path, reason: str) -> ConfigError:
-    return ConfigError(f"The model file {path} {reason}.", setting="model")
+def _pooling(values: dict[str, Any], architecture: str) -> int:
+    """How one vector is made of those of all tokens; 0 where none is to be made."""
+    return max(0, _value_of(values, f"{architecture}.pooling_type", 0)) or (
+        MEAN if architecture in ENCODERS else 0
+    )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The wanted values of one file whose header and extent are in order."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != MAGIC:
-                raise _unusable(path, "is not a GGUF file")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Header(path, data).read()
-    except FileNotFoundError:
-        raise _unusable(path, "does not exist") from None
-    except OSError as error:
-        raise _unusable(path, f"cannot be read ({error.strerror or error})") from error
-    except struct.error:
-        raise _unusable(path, "is truncated: it ends within its header") from None
-    except UnicodeDecodeError as error:
-        raise _unusable(path, "is damaged: its header holds text that is not UTF-8") from error
+def _cache_numbers(values: dict[str, Any], architecture: str) -> int:
+    """The keys and values of one token in all layers. Models that keep fewer of far tokens are taken for others."""
+    layers = max(0, _value_of(values, f"{architecture}.block_count", 0))
+    attention = f"{architecture}.attention."
+    heads = _per_layer(values.get(attention + "head_count"), layers)
+    shared = _per_layer(values.get(attention + "head_count_kv"), layers) or heads
+    width = _value_of(values, f"{architecture}.embedding_length", 0)
+    own = width // max(heads, default=1) if max(heads, default=0) > 0 else 0
+    lengths = (_value_of(values, attention + name, own) for name in ("key_length", "value_length"))
+    return max(0, sum(shared) * sum(lengths))
+
+
+def _per_layer(value: object, layers: int) -> list[int]:
+    """A number for each layer; a file says one for all or a list. Empty where it says nothing of use."""
+    if isinstance(value, int):
+        return [value] * min(layers, MAX_LAYERS)
+    return [each for each in value if isinstance(each, int)] if isinstance(value, tuple) else []
 
 
 def _other_parts(path: Path, values: dict[str, Any]) -> list[Path]:
@@ -130,7 +148,7 @@ def _other_parts(path: Path, values: dict[str, Any]) -> list[Path]:
     match = re.fullmatch(r"(.+)-00001-of-(\d{5})\.gguf", path.name)
     if values.get("split.no", 0) != 0 or match is None or int(match[2]) != count:
         first = f"-00001-of-{count:05}.gguf"
-        raise _unusable(path, f"is one of {count} parts: name the first, whose name ends in {first}")
+        raise unusable(path, f"is one of {count} parts: name the first, whose name ends in {first}")
     return [path.with_name(f"{match[1]}-{number:05}-of-{count:05}.gguf") for number in range(2, count + 1)]
 
 
@@ -152,112 +170,51 @@ def _control_tokens(values: dict[str, Any], template: str) -> frozenset[str]:
     return frozenset(token for token in found if len(token) > 1 and not token.isspace())
 
 
-class _Header:
-    """A cursor over one file. Reading past the end raises struct.error."""
+def _special_tokens(values: dict[str, Any]) -> dict[str, int]:
+    tokens, kinds = values.get("tokenizer.ggml.tokens"), values.get("tokenizer.ggml.token_type")
+    if not isinstance(tokens, list) or not isinstance(kinds, tuple):
+        return {}
+    numbered = enumerate(zip(tokens, kinds, strict=False))
+    return {
+        token.decode("utf-8", "replace"): at
+        for at, (token, kind) in numbered
+        if kind == CONTROL and token not in ALWAYS_SEEN
+    }
 
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self.path = path
-        self.data = data
-        self.at = len(MAGIC)
 
-    def read(self) -> dict[str, Any]:
-        version = self._scalar("I")
-        if version not in VERSIONS:
-            raise _unusable(self.path, "is of a GGUF version that is not supported")
-        tensors, keys = self._scalar("Q"), self._scalar("Q")
-        if keys > MAX_KEYS or tensors > MAX_TENSORS:
-            raise _unusable(self.path, "is damaged: its header counts more entries than any model has")
-        values: dict[str, Any] = {}
-        for _ in range(keys):
-            key = self._bytes().decode()
-            kind = self._scalar("I")
-            if WANTED.fullmatch(key):
-                values[key] = self._value(kind)
-            else:
-                self._skip(kind)
-        self._check_extent(tensors, values.get("general.alignment", 32))
-        return values
+GAP = (
+    (
+        "pre",
+        "prefix",
+        "<|fim_prefix|> <fim-prefix> <fim_prefix> <\uff5cfim\u2581begin\uff5c> <PRE> \u2581<PRE> <|code_prefix|> "
+        "<|prefix|> <|plamo:fim_prefix|>".encode(),
+    ),
+    (
+        "suf",
+        "suffix",
+        "<|fim_suffix|> <fim-suffix> <fim_suffix> <\uff5cfim\u2581hole\uff5c> <SUF> \u2581<SUF> <|code_suffix|> "
+        "<|suffix|> <|plamo:fim_suffix|>".encode(),
+    ),
+    (
+        "mid",
+        "middle",
+        "<|fim_middle|> <fim-middle> <fim_middle> <\uff5cfim\u2581end\uff5c> <MID> \u2581<MID> <|code_middle|> "
+        "<|middle|> <|plamo:fim_middle|>".encode(),
+    ),
+)
+"""The tokens around a gap: the two names of their keys, and how they are written where a file has no such key
+(llama.cpp's list)."""
 
-    def _scalar(self, form: str) -> Any:
-        (value,) = struct.unpack_from("<" + form, self.data, self.at)
-        self.at += struct.calcsize("<" + form)
-        return value
 
-    def _bytes(self) -> bytes:
-        return self._strings(1, keep=True)[0]
-
-    def _need(self, length: int) -> None:
-        if length > len(self.data) - self.at:
-            raise struct.error
-
-    def _value(self, kind: int) -> Any:
-        if kind == STRING:
-            return self._bytes().decode()
-        if kind != ARRAY:
-            return self._scalar(self._format(kind))
-        kind, count = self._scalar("I"), self._scalar("Q")
-        if kind == STRING:
-            return self._strings(count, keep=True)
-        form = self._format(kind)
-        self._need(count * struct.calcsize(form))
-        return self._scalars(count, form)
-
-    def _strings(self, count: int, *, keep: bool) -> list[bytes]:
-        """Pass `count` strings and return those to keep. A tight loop: a vocabulary has 150,000."""
-        self._need(count * LENGTH.size)
-        kept = []
-        data, at, end = self.data, self.at, len(self.data)
-        for _ in range(count):
-            (length,) = LENGTH.unpack_from(data, at)
-            at += LENGTH.size + length
-            if at > end:
-                raise struct.error
-            if keep:
-                kept.append(data[at - length : at])
-        self.at = at
-        return kept
-
-    def _scalars(self, count: int, form: str) -> tuple[Any, ...]:
-        values = struct.unpack_from(f"<{count}{form}", self.data, self.at)
-        self.at += struct.calcsize(f"<{count}{form}")
-        return values
-
-    def _format(self, kind: int) -> str:
-        form = SCALARS.get(kind)
-        if form is None:
-            raise _unusable(self.path, f"is damaged: its header holds a value of the unknown type {kind}")
-        return form
-
-    def _skip(self, kind: int) -> None:
-        count = 1
-        if kind == ARRAY:
-            kind, count = self._scalar("I"), self._scalar("Q")
-        if kind == STRING:
-            self._strings(count, keep=False)
-        else:
-            size = count * struct.calcsize(self._format(kind))
-            self._need(size)
-            self.at += size
-
-    def _check_extent(self, tensors: int, alignment: int) -> None:
-        """Every tensor must lie within the file."""
-        end = 0
-        for _ in range(tensors):
-            name = self._bytes()
-            dimensions = self._scalar("I")
-            if dimensions > MAX_DIMENSIONS:
-                raise _unusable(self.path, "is damaged: it holds a tensor of too many dimensions")
-            weights = math.prod(self._scalars(dimensions, "Q"))
-            kind, offset = self._scalar("I"), self._scalar("Q")
-            if kind == F64:
-                weight = name.decode("utf-8", "replace")
-                reason = f"holds 64-bit float weights ({weight}), which llama.cpp cannot run"
-                raise _unusable(self.path, reason)
-            block, size = TENSOR_TYPES.get(kind, (1, 0))  # of an unknown type at least the start is checked
-            end = max(end, offset + -(-weights // block) * size)
-        if not isinstance(alignment, int) or alignment < 1:
-            raise _unusable(self.path, "is damaged: its alignment is not a number above 0")
-        start = -(-self.at // alignment) * alignment
-        if tensors and start + end > len(self.data):
-            needed = f"it should have {start + end} bytes and has {len(self.data)}"
-            raise _unusable(self.path, f"is truncated: {needed}")
+def _gap_tokens(values: dict[str, Any]) -> tuple[int, int, int] | None:
+    tokens = values.get("tokenizer.ggml.tokens")
+    found: list[int] = []
+    for short, long, written in GAP:
+        named = [values.get(f"tokenizer.ggml.{key}_token_id") for key in (f"fim_{short}", long)]
+        number = next((each for each in named if isinstance(each, int)), None)
+        if number is None and isinstance(tokens, list):
+            number = next((tokens.index(each) for each in written.split(b" ") if each in tokens), None)
+        if number is None:
+            return None
+        found.append(number)
+    return found[0], found[1], found[2]

@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import aiohttp
@@ -18,7 +19,7 @@ import structlog
 from palaver.core.errors import EngineUnavailable
 from palaver.engines.llama import worker
 from palaver.engines.llama.folder import PrivateFolder
-from palaver.engines.llama.settings import LlamaSettings, cores
+from palaver.engines.llama.settings import START_SECONDS, LlamaSettings, cores
 
 LOG_LINES = 50
 LINE_LIMIT = 4096
@@ -53,7 +54,9 @@ class Worker:
         self.settings = settings
         self.session: aiohttp.ClientSession
         self.base = ""
+        self.called = "The model worker"
         self.device = ""
+        self._model = f"The model {settings.name}"
         self._process = process
         self._folder = folder
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
@@ -61,8 +64,15 @@ class Worker:
         self._given_up: str | None = None
 
     @classmethod
-    async def start(cls, settings: LlamaSettings, slot_context: int) -> Worker:
+    async def start(
+        cls,
+        settings: LlamaSettings,
+        slot_context: int,
+        launched: Callable[[Worker], object] = lambda worker: None,
+    ) -> Worker:
         """Start a worker and wait until it answers. Leaves nothing behind where that fails or is cancelled.
+
+        `launched` gets it as soon as there is a process, while the model loads.
 
         Raises EngineUnavailable.
         """
@@ -86,6 +96,7 @@ class Worker:
                 raise EngineUnavailable(f"The model worker could not be started: {error}") from error
             raise
         self = cls(settings, process, folder)
+        launched(self)
         try:
             await self._set_up(slot_context)
         except BaseException:
@@ -96,6 +107,10 @@ class Worker:
     @property
     def alive(self) -> bool:
         return self._process.returncode is None and self._given_up is None
+
+    @property
+    def stall_timeout(self) -> float:
+        return self.settings.stall_timeout
 
     @property
     def pid(self) -> int:
@@ -163,6 +178,7 @@ class Worker:
             "context": slot_context * self.settings.slots,
             "threads": self.settings.threads or cores(),
             "batch": self.settings.batch,
+            "pooling": self.settings.pooling,
         }
         ready = await self._ready(msgspec.json.encode(start) + b"\n")
         self.device = ready.device
@@ -173,13 +189,13 @@ class Worker:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
+        seconds = self.settings.start_timeout or START_SECONDS
         try:
-            async with asyncio.timeout(self.settings.start_timeout):
+            async with asyncio.timeout(seconds):
                 stdin.write(settings)
                 line = await stdout.readline()
         except TimeoutError:
-            seconds = self.settings.start_timeout
-            raise EngineUnavailable(f"The model did not load within {seconds:g} seconds.") from None
+            raise EngineUnavailable(f"{self._model} did not load within {seconds:g} seconds.") from None
         try:
             return msgspec.json.decode(line, type=_Ready)
         except msgspec.DecodeError:
@@ -187,7 +203,7 @@ class Worker:
             self._kill()
             await self._log
             log.error("the model worker did not start", said=list(self._lines))
-            raise EngineUnavailable(f"The model could not be loaded: {self._complaint()}") from None
+            raise EngineUnavailable(f"{self._model} could not be loaded: {self._complaint()}") from None
 
     def _complaint(self) -> str:
         """The first error in its log, which says the most; else its last words; else how it ended."""

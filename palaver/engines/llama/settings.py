@@ -9,14 +9,16 @@ import msgspec
 
 from palaver.core.errors import ConfigError
 
-DEFAULT_CONTEXT = 8192
-"""Tokens of one slot where nothing is set: the memory of all slots is taken at the start, so the full context
-of a large model would be too much for most machines."""
+DEFAULT_TRAINED = 8192
+"""Tokens that a model is taken to be trained for whose file does not say."""
 CONTEXT_STEP = 256
 """llama.cpp rounds a slot's context up to a multiple of this."""
 MAX_SLOTS = 256
 MAX_THREADS = 512
 MAX_BATCH = 8192
+START_SECONDS = 120.0
+SLOWEST_READ = 30_000_000
+"""Bytes a second."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -24,11 +26,12 @@ class LlamaSettings(msgspec.Struct, frozen=True):
     """One model and how it is run.
 
     `path` is its GGUF file, `name` what it is called in replies. `slots` is how many replies are generated
-    at once. `context` is the context of one slot in tokens, rounded up to a multiple of 256 and never more
-    than the model was trained for; None is that of the model, at most 8,192. `threads` is how many compute;
-    None is one for every core this process may use. `batch` is how many tokens of a prompt are computed
-    before running replies get their next token. Timeouts are in seconds: `stall_timeout` is how long the
-    worker may say nothing before it is given up, `start_timeout` how long it may take to load the model.
+    at once. `context` is the context of one slot in tokens; None is as much as fits the memory, see
+    `footprint.fitting_context`. `threads` is how many compute; None is one for every core this process may use.
+    `batch` is how many tokens of a prompt are computed before running replies get their next token. Timeouts are in
+    seconds: `stall_timeout` is how long the worker may say nothing before it is given up, `start_timeout` how long it
+    may take to load the model; None is two minutes, and more for a large file (`loading_seconds`). `pooling` is
+    set by the engine for a model that makes vectors of texts, see `Gguf`; its `batch` is the longest text.
     """
 
     path: Path
@@ -38,7 +41,8 @@ class LlamaSettings(msgspec.Struct, frozen=True):
     threads: int | None = None
     batch: int = 256
     stall_timeout: float = 300.0
-    start_timeout: float = 120.0
+    start_timeout: float | None = None
+    pooling: int = 0
 
     def check(self) -> None:
         """Raises ConfigError for a value that cannot be used; its `setting` is the field's name."""
@@ -52,14 +56,13 @@ class LlamaSettings(msgspec.Struct, frozen=True):
             raise ConfigError(f"The path {str(self.path)!r} is not text in UTF-8.", setting="model")
         for field in ("stall_timeout", "start_timeout"):
             value = getattr(self, field)
-            if not value > 0:
+            if value is not None and not value > 0:
                 raise ConfigError(f"{field} must be more than 0 seconds, not {value}.", setting=field)
 
-    def slot_context(self, trained: int) -> int:
-        """The context of one slot, in tokens; `trained` is the model's own, 0 where it is not known."""
-        wanted = self.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-        padded = -(-wanted // CONTEXT_STEP) * CONTEXT_STEP
-        return min(padded, trained) if trained else padded
+
+def loading_seconds(size: int) -> float:
+    """How long a file of so many bytes may take to load, at the most: from a slow disk, over a busy network."""
+    return START_SECONDS + size / SLOWEST_READ
 
 
 def _is_text(path: str) -> bool:

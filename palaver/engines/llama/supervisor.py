@@ -1,4 +1,7 @@
-"""At most one worker at a time: started when it is needed, and again after it died."""
+"""At most one worker at a time: started when it is needed, and again after it died or had to make room.
+
+Whoever needs the worker asks for a `Use` of it. As long as there is one, the model is not unloaded; see `memory`.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ import structlog
 
 from palaver.core.errors import ConfigError, EngineUnavailable
 from palaver.engines.llama.gguf import inspect
+from palaver.engines.llama.machine import resident_bytes
+from palaver.engines.llama.memory import ModelMemory
 from palaver.engines.llama.process import Worker
 from palaver.engines.llama.settings import LlamaSettings
+from palaver.engines.llama.workers import Use
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 """Seconds in which no new start is tried after a first failed start, and after many."""
+NEARLY = 0.99
+"""The most that is said to be loaded while the worker does not answer yet."""
 
 CLOSED = "The model is being shut down."
 
@@ -21,87 +29,175 @@ log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Gives out the running worker, and starts one where there is none."""
+    """Gives out the running worker, and starts one where there is none. `size` is what the model takes, in bytes."""
 
-    def __init__(self, settings: LlamaSettings, slot_context: int) -> None:
+    def __init__(self, settings: LlamaSettings, slot_context: int, memory: ModelMemory, size: int) -> None:
+        self.size = size
         self._settings = settings
         self._slot_context = slot_context
+        self._memory = memory
         self._worker: Worker | None = None
+        self._loading: Worker | None = None
         self._starting: asyncio.Task[Worker] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._unloading: asyncio.Task[None] | None = None
         self._failed: EngineUnavailable | None = None
         self._pause = 0.0
         self._not_before = 0.0
+        self._uses = 0
         self._closed = False
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    @property
+    def in_use(self) -> bool:
+        return self._uses > 0 or self._starting is not None
 
     @property
     def running(self) -> Worker | None:
         """The worker, if there is one that runs."""
         return self._worker if self._worker is not None and self._worker.alive else None
 
-    async def worker(self) -> Worker:
-        """The running worker; starts one where there is none, one for all who ask meanwhile.
+    @property
+    def loading(self) -> float | None:
+        """How much of the model is loaded while it is being loaded, from 0 to 1; 0 where it cannot be known.
 
-        Raises EngineUnavailable where it cannot be started. Where that just failed the same error comes at
-        once: loading a large model over and over would keep the machine busy for nothing.
+        None where it is loaded, and where nobody has asked for it. Goes by the memory that the worker takes.
         """
+        if self._starting is None:
+            return None
+        resident = resident_bytes(self._loading.pid) if self._loading is not None else None
+        return min(NEARLY, resident / self.size) if resident else 0.0
+
+    async def use(self) -> Use:
+        """The running worker, to be released; starts one where there is none, one for all who ask meanwhile.
+
+        Waits where there is no room for the model, see `ModelMemory`. Raises EngineUnavailable where the worker
+        cannot be started. Where that just failed the same error comes at once: loading a large model over and over
+        would keep the machine busy for nothing.
+        """
+        while not self._closed and self._memory.holds_off(self):
+            await self._memory.changed()
         if self._closed:
             raise EngineUnavailable(CLOSED)
-        if self.running is not None:
-            return self.running
-        if self._starting is None:
-            if self._failed is not None and asyncio.get_running_loop().time() < self._not_before:
-                raise EngineUnavailable(self._failed.message)
-            self._starting = asyncio.create_task(self._start())
-            self._starting.add_done_callback(self._started)
-        return await self._shared(self._starting)
+        self._uses += 1
+        try:
+            worker = self.running or await self._started_one()
+        except BaseException:
+            self._released()
+            raise
+        self._memory.used(self)
+        return Use(worker, self._released)
+
+    def _released(self, after: float = 0.0) -> None:
+        """One use less, in so many seconds."""
+        if after > 0:
+            asyncio.get_running_loop().call_later(after, self._released)
+            return
+        self._uses -= 1
+        if self._uses == 0:
+            if self._starting is not None and self not in self._memory.loaded:
+                self._starting.cancel()  # it waits for room, which nobody needs any more
+            self._memory.look()
+
+    def unload(self) -> None:
+        """Stop the worker, to make room. The next request starts another."""
+        self._unloading = asyncio.create_task(self._unload())
 
     async def close(self) -> None:
         """Stop the worker, also one that is starting. May be called twice."""
         self._closed = True
+        self._memory.wake()
         starting = self._starting
         if starting is not None:
             starting.cancel()
             await asyncio.wait([starting])
         if self._worker is not None:
             await self._worker.stop()
-        if self._watching is not None:
-            await self._watching
+        for task in (self._unloading, self._watching):
+            if task is not None:
+                await task
 
-    async def _shared(self, starting: asyncio.Task[Worker]) -> Worker:
+    async def _started_one(self) -> Worker:
         """Wait for the start with others: who is cancelled does not take the worker from them."""
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if starting.cancelled() and task is not None and not task.cancelling():
-                raise EngineUnavailable(CLOSED) from None  # it was not us who were cancelled
-            raise
+        while not self._closed:
+            if self._starting is None:
+                if self._failed is not None and asyncio.get_running_loop().time() < self._not_before:
+                    raise EngineUnavailable(self._failed.message)
+                self._starting = asyncio.create_task(self._start())
+                self._starting.add_done_callback(self._started)
+            starting = self._starting
+            try:
+                return await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not starting.cancelled() or task is None or task.cancelling():
+                    raise
+                # It was not us who were cancelled: the start was given up, because all had left or for good.
+        raise EngineUnavailable(CLOSED)
 
     async def _start(self) -> Worker:
         if self._watching is not None:
-            await self._watching  # the last of a worker before this one
+            await asyncio.wait(
+                (self._watching,)
+            )  # the last of a worker before this one; not to be cancelled with us
+        await self._memory.take(self)
         try:
-            await asyncio.to_thread(inspect, self._settings.path)  # it may be another file than at the start
-        except ConfigError as error:
-            raise EngineUnavailable(error.message) from error
-        worker = await Worker.start(self._settings, self._slot_context)
-        log.info("the model worker runs", pid=worker.pid, device=worker.device)
+            worker = await self._load()
+        except EngineUnavailable as error:
+            self._memory.give_back(self)
+            self._failed = error
+            self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+            self._not_before = asyncio.get_running_loop().time() + self._pause
+            raise
+        except BaseException:
+            self._memory.give_back(self)
+            raise
+        self._failed, self._pause = None, 0.0
         self._worker = worker
         self._watching = asyncio.create_task(self._watch(worker))
         return worker
 
+    async def _load(self) -> Worker:
+        try:
+            await asyncio.to_thread(inspect, self._settings.path)  # it may be another file than at the start
+        except ConfigError as error:
+            raise EngineUnavailable(error.message) from error
+        try:
+            worker = await Worker.start(self._settings, self._slot_context, self._launched)
+        finally:
+            self._loading = None
+        log.info("the model worker runs", model=self.name, pid=worker.pid, device=worker.device)
+        return worker
+
+    def _launched(self, worker: Worker) -> None:
+        self._loading = worker
+
     def _started(self, task: asyncio.Task[Worker]) -> None:
         self._starting = None
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, EngineUnavailable):
-            self._failed = error
-            self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
-            self._not_before = asyncio.get_running_loop().time() + self._pause
-        elif error is None:
-            self._failed, self._pause = None, 0.0
+        if not task.cancelled():
+            task.exception()  # whoever waited may have left
+        self._memory.look()
+
+    async def _unload(self) -> None:
+        worker, watching = self._worker, self._watching
+        if worker is not None and watching is not None:
+            await worker.stop()
+            await watching
+        log.info("a model was unloaded to make room", model=self.name)
+        self._unloading = None
 
     async def _watch(self, worker: Worker) -> None:
-        how = await worker.ended()
-        if not self._closed:
-            log.error("the model worker ended; the next request starts another", pid=worker.pid, how=how)
+        try:
+            how = await worker.ended()
+        finally:
+            self._memory.give_back(self)
+        if not self._closed and self._unloading is None:
+            log.error(
+                "the model worker ended; the next request starts another",
+                model=self.name,
+                pid=worker.pid,
+                how=how,
+            )

@@ -25,7 +25,8 @@ PR_SET_PDEATHSIG = 1
 class Start(TypedDict):
     """What the parent says first. `socket` is the path to listen on, or None for a free port of 127.0.0.1.
 
-    `context` is that of all slots together. `parent` is the parent's process id.
+    `context` is that of all slots together. `parent` is the parent's process id. With a `pooling`, llama.cpp's number
+    of it, it makes vectors of texts and does not chat.
     """
 
     parent: int
@@ -37,6 +38,7 @@ class Start(TypedDict):
     context: int
     threads: int
     batch: int
+    pooling: int
 
 
 def main() -> NoReturn:
@@ -85,6 +87,9 @@ def serve(start: Start) -> tuple[Any, str]:
     params.n_threads_http = start["slots"] + 16  # every open stream holds one, and all else needs some too
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = start["threads"]
     params.n_batch = params.n_ubatch = start["batch"]
+    if start["pooling"]:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type(start["pooling"])
     # Who uses which slot, and what is reused, is decided by the parent: the server knows no owners.
     params.kv_unified = False
     params.cache_ram_mib = 0

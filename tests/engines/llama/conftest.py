@@ -10,6 +10,7 @@ import pytest
 
 from palaver.engines.llama import LlamaEngine, LlamaSettings
 from palaver.engines.pocket import POCKET
+from tests.engines.llama.models import random_model
 
 
 class MakeEngine(Protocol):
@@ -41,6 +42,25 @@ async def make_engine(temporary: Path) -> AsyncIterator[MakeEngine]:
     yield make
     for engine in made:
         await engine.close()
+
+
+class ModelOf(Protocol):
+    def __call__(self, template: str | None, **more: Any) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def model_of(tmp_path_factory: pytest.TempPathFactory) -> ModelOf:
+    """Models with random weights and this template, each made once."""
+    folder = tmp_path_factory.mktemp("models")
+    made: dict[str, Path] = {}
+
+    def model(template: str | None, **more: Any) -> Path:
+        key = repr((template, sorted(more.items())))
+        if key not in made:
+            made[key] = random_model(folder / f"{len(made)}.gguf", template, **more)
+        return made[key]
+
+    return model
 
 
 @pytest.fixture

@@ -12,15 +12,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from palaver.core import reply as core_reply
 from palaver.core.message import Message, Role
-from palaver.core.turn import ContentDelta, EngineEvent, Finish, Sampling, Usage
+from palaver.core.parameters import Parameters
+from palaver.core.turn import ContentDelta, Delta, EngineEvent, Finish, Usage
 from palaver.core.window import Window
 from palaver.engines.base import Options
-from palaver.engines.llama import LlamaEngine
+from palaver.engines.llama import LlamaEngine, asking
+from palaver.engines.llama.engine import WorkerEngine
 from palaver.engines.llama.process import Worker
 
-EXACT = Sampling(temperature=0.0, max_tokens=80)
-UNLIMITED = Sampling(temperature=0.0)
+EXACT = Parameters(temperature=0.0, max_tokens=80)
+UNLIMITED = Parameters(temperature=0.0)
 ENDLESS = (f"Please remember the code {'7' * 20}.", "Okay.", "What is the code?")
 """Asked this, the model repeats one digit to the end of its context: some 2,000 tokens, the same every time."""
 
@@ -50,11 +53,11 @@ def window(
     return Window(owner=owner, conversation=conversation, turn=turn, messages=tuple(said))
 
 
-def options(sampling: Sampling = EXACT) -> Options:
-    return Options(model="pocket", sampling=sampling)
+def options(sampling: Parameters = EXACT) -> Options:
+    return Options(model="pocket", parameters=sampling)
 
 
-async def ask(engine: LlamaEngine, prompt: Window, sampling: Sampling = EXACT) -> Reply:
+async def ask(engine: LlamaEngine, prompt: Window, sampling: Parameters = EXACT) -> Reply:
     """One whole reply."""
     events: list[EngineEvent] = []
     async with aclosing(engine.generate(prompt, options(sampling))) as stream:
@@ -64,10 +67,35 @@ async def ask(engine: LlamaEngine, prompt: Window, sampling: Sampling = EXACT) -
     return Reply("".join(event.text for event in events if isinstance(event, ContentDelta)), finish)
 
 
+async def events_of(engine: WorkerEngine, prompt: Window, **parameters: Any) -> list[EngineEvent]:
+    """All events of one turn."""
+    asked = Options(model="m", parameters=Parameters(**{"max_tokens": 200, "seed": 1} | parameters))
+    async with aclosing(engine.generate(prompt, asked)) as stream:
+        return [event async for event in stream]
+
+
+async def answer(engine: WorkerEngine, prompt: Window, **parameters: Any) -> tuple[core_reply.Reply, Finish]:
+    """The whole reply, put together, and its end."""
+    events = await events_of(engine, prompt, **parameters)
+    finish = events[-1]
+    assert isinstance(finish, Finish)
+    deltas = [event for event in events if isinstance(event, Delta)]
+    return core_reply.replies(deltas, [finish.reason, *finish.others])[0], finish
+
+
 def worker_of(engine: LlamaEngine) -> Worker:
     worker = engine._supervisor.running
     assert worker is not None
     return worker
+
+
+async def token_of(engine: LlamaEngine, text: str) -> int:
+    """The number of the only token of a text."""
+    await engine.start()
+    worker = worker_of(engine)
+    async with worker.session.post(worker.base + asking.TOKENIZE, json={"content": text}) as response:
+        (token,) = (await response.json())["tokens"]
+    return int(token)
 
 
 def kill(engine: LlamaEngine, number: signal.Signals = signal.SIGKILL) -> int:

@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from palaver.core.errors import ContextLengthExceeded, EngineRefused
+from palaver.core.errors import ContextLengthExceeded, UnsupportedParameter
 from palaver.core.message import Message
-from palaver.core.turn import Accepted, ContentDelta, EngineEvent, Sampling
+from palaver.core.parameters import Parameters
+from palaver.core.turn import Accepted, ContentDelta, EngineEvent
 from palaver.core.window import Window
 from palaver.engines.llama import LlamaEngine, asking
 from tests.engines.llama.conftest import MakeEngine
@@ -52,15 +53,15 @@ async def test_it_says_where_it_runs(engine: LlamaEngine) -> None:
 
 async def test_max_tokens_and_stop(engine: LlamaEngine) -> None:
     question = window("What is the capital of France?")
-    cut = await ask(engine, question, Sampling(temperature=0.0, max_tokens=3))
+    cut = await ask(engine, question, Parameters(temperature=0.0, max_tokens=3))
     assert (cut.text, cut.finish.reason) == ("The capital of", "length")
-    stopped = await ask(engine, question, Sampling(temperature=0.0, stop=["", " Par"]))
+    stopped = await ask(engine, question, Parameters(temperature=0.0, stop=["", " Par"]))
     assert (stopped.text, stopped.finish.reason) == ("The capital of France is", "stop")
 
 
 async def test_a_seed_repeats_a_reply(engine: LlamaEngine) -> None:
-    def drawn(seed: int) -> Sampling:
-        return Sampling(temperature=20.0, top_k=0, top_p=1.0, min_p=0.0, max_tokens=20, seed=seed)
+    def drawn(seed: int) -> Parameters:
+        return Parameters(temperature=20.0, top_k=0, top_p=1.0, min_p=0.0, max_tokens=20, seed=seed)
 
     # Each without a conversation, and so always from an empty cache or one of the same prompt.
     replies = [await ask(engine, window("Hello"), drawn(seed)) for seed in (7, 7, 8)]
@@ -70,7 +71,7 @@ async def test_a_seed_repeats_a_reply(engine: LlamaEngine) -> None:
 async def test_the_context_is_the_limit(engine: LlamaEngine) -> None:
     assert await engine.context_size("pocket") == 2048
     long = window("hi " * 3000)
-    assert await engine.count(long, "pocket") == 3009
+    assert await engine.count(long, options()) == 3009
     with pytest.raises(ContextLengthExceeded) as caught:
         await ask(engine, long)
     assert (caught.value.prompt_tokens, caught.value.context_size) == (3009, 2048)
@@ -94,13 +95,13 @@ async def test_a_reply_to_the_end_of_the_context_has_that_length(make_engine: Ma
 
 async def test_what_is_counted_is_what_is_used(engine: LlamaEngine) -> None:
     for prompt in (window("Hello"), window("My name is Ada.", "Hello Ada.", "ünïcödé 日本語 🙂\n\ttabs")):
-        counted = await engine.count(prompt, "pocket")
+        counted = await engine.count(prompt, options())
         assert counted == (await ask(engine, prompt)).usage.prompt_tokens
 
 
 async def test_control_tokens_in_a_message_are_text(engine: LlamaEngine) -> None:
     async def length(text: str) -> int:
-        return await engine.count(window(text), "pocket")
+        return await engine.count(window(text), options())
 
     plain = await length("x")
     # One token where it acts, as "x" is one; more where it is text.
@@ -112,7 +113,7 @@ async def test_control_tokens_in_a_message_are_text(engine: LlamaEngine) -> None
 
 @pytest.mark.parametrize("text", ["", "a\0b", "\0", "\u202e\ufeff\ufffd", "\U000e0001" * 50, "x" * 100_000])
 async def test_any_text_can_be_counted(engine: LlamaEngine, text: str) -> None:
-    assert await engine.count(window(text), "pocket") >= 8
+    assert await engine.count(window(text), options()) >= 8
 
 
 async def test_tools_are_refused_and_the_place_is_free(make_engine: MakeEngine) -> None:
@@ -120,10 +121,10 @@ async def test_tools_are_refused_and_the_place_is_free(make_engine: MakeEngine) 
     tool = Window(
         owner="ada", conversation=None, turn="t", messages=(Message("tool", "12", tool_call_id="a"),)
     )
-    with pytest.raises(EngineRefused):
+    with pytest.raises(UnsupportedParameter, match=r"messages\[0\]"):
         await ask(engine, tool)
-    with pytest.raises(EngineRefused):
-        await engine.count(tool, "pocket")
+    with pytest.raises(UnsupportedParameter, match=r"messages\[0\]"):
+        await engine.count(tool, options())
     assert (await ask(engine, window("What is the capital of France?"))).text.endswith("Paris.")
 
 

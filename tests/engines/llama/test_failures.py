@@ -61,7 +61,7 @@ async def test_a_worker_killed_before_the_first_word(engine: LlamaEngine) -> Non
     await engine.start()
     await freeze(engine)
     reply = asyncio.create_task(ask(engine, QUESTION))
-    count = asyncio.create_task(engine.count(QUESTION, "pocket"))
+    count = asyncio.create_task(engine.count(QUESTION, options()))
     await asyncio.sleep(0.05)
     kill(engine)
     for task in (reply, count):

@@ -113,6 +113,7 @@ def test_the_end_of_stdin_ends_the_worker() -> None:
         context=256,
         threads=1,
         batch=32,
+        pooling=0,
     )
     with subprocess.Popen(
         [sys.executable, "-P", worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE

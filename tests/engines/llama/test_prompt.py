@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.core.errors import EngineRefused
+from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.message import (
     FunctionCall,
     ImagePart,
@@ -14,7 +14,7 @@ from palaver.core.message import (
     TextPart,
     ToolCall,
 )
-from palaver.core.turn import Sampling
+from palaver.core.parameters import Sampling
 from palaver.engines.llama.prompt import BREAK, FIELDS, chat_messages, escaper, sampling_fields
 
 TOKENS = frozenset({"<|im_start|>", "<|im_end|>", "<s>", "[INST]"})
@@ -75,13 +75,13 @@ def test_roles_and_parts() -> None:
     ],
 )
 def test_what_it_cannot_render_is_refused_with_its_place(message: Message) -> None:
-    with pytest.raises(EngineRefused, match=r"messages\[1\]") as caught:
+    with pytest.raises(UnsupportedParameter, match=r"messages\[1\]") as caught:
         chat_messages([Message("user", "hi"), message], escape)
-    assert caught.value.status == 400
+    assert (caught.value.param or "").startswith("messages[1]")
 
 
 def test_parameters_have_the_workers_names_and_fit_its_integers() -> None:
-    assert sampling_fields(Sampling()) == {}
+    assert sampling_fields(Sampling(), 0) == {}
     asked = Sampling(
         max_tokens=2**40,
         temperature=0.0,
@@ -93,8 +93,9 @@ def test_parameters_have_the_workers_names_and_fit_its_integers() -> None:
         frequency_penalty=-0.2,
         seed=2**32 - 1,
         stop=["", "\n"],
+        logit_bias={"7": -1.5},
     )
-    assert sampling_fields(asked) == {
+    assert sampling_fields(asked, 2048) == {
         "max_tokens": 2**31 - 1,
         "temperature": 0.0,
         "top_p": 0.5,
@@ -105,6 +106,14 @@ def test_parameters_have_the_workers_names_and_fit_its_integers() -> None:
         "frequency_penalty": -0.2,
         "seed": 2**32 - 2,
         "stop": ["\n"],
+        "logit_bias": [[7, -1.5]],
     }
-    assert sampling_fields(Sampling(seed=-1))["seed"] == 2**32 - 2
+    assert sampling_fields(Sampling(seed=-1), 0)["seed"] == 2**32 - 2
     assert set(FIELDS) == set(Sampling.__struct_fields__)
+
+
+@pytest.mark.parametrize("token", ["2048", "-1", "x", "", "1.5", "\u0663"])
+def test_a_bias_on_no_token_is_refused(token: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        sampling_fields(Sampling(logit_bias={token: 1.0}), 2048)
+    assert caught.value.param == "logit_bias"

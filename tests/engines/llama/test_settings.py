@@ -8,7 +8,7 @@ import pytest
 
 from palaver.core.errors import ConfigError
 from palaver.engines.llama import settings as module
-from palaver.engines.llama.settings import LlamaSettings, cores
+from palaver.engines.llama.settings import LlamaSettings, cores, loading_seconds
 
 PLAIN = LlamaSettings(Path("m.gguf"), "m")
 
@@ -46,23 +46,6 @@ def test_the_defaults_can_be_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("context", "trained", "slot"),
-    [
-        (None, 2048, 2048),
-        (None, 131_072, 8192),
-        (None, 0, 8192),
-        (4000, 131_072, 4096),
-        (4000, 2048, 2048),
-        (1000, 1000, 1000),
-        (1, 2048, 256),
-        (2**31, 32_768, 32_768),
-    ],
-)
-def test_the_context_of_a_slot(context: int | None, trained: int, slot: int) -> None:
-    assert LlamaSettings(Path("m.gguf"), "m", context=context).slot_context(trained) == slot
-
-
-@pytest.mark.parametrize(
     ("quota", "expected"),
     [("max 100000", 8), ("400000 100000", 4), ("50000 100000", 1), ("6400000 100000", 8), ("?", 8)],
 )
@@ -80,3 +63,8 @@ def test_without_control_groups_all_cores_are_ours(monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert cores() == 3
+
+
+def test_a_large_file_may_take_longer_to_load() -> None:
+    assert loading_seconds(4_000_000) < 121
+    assert 1400 < loading_seconds(40_000_000_000) < 1500

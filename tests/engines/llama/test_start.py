@@ -12,7 +12,7 @@ from palaver.engines.llama.process import Worker
 from palaver.engines.pocket import POCKET
 from tests.engines.llama.conftest import MakeEngine
 from tests.engines.llama.gguf_file import gguf
-from tests.engines.llama.talk import ask, window
+from tests.engines.llama.talk import ask, options, window
 
 QUESTION = window("What is the capital of France?")
 
@@ -33,7 +33,7 @@ async def test_many_who_ask_at_once_share_one_start(
     engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts = counted_starts(monkeypatch)
-    counts = await asyncio.gather(*(engine.count(QUESTION, "pocket") for _ in range(5)))
+    counts = await asyncio.gather(*(engine.count(QUESTION, options()) for _ in range(5)))
     assert counts == [16] * 5
     assert len(starts) == 1
 

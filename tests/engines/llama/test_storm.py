@@ -5,12 +5,12 @@ import random
 from collections import Counter
 
 from palaver.core.errors import EngineBroke, EngineUnavailable
-from palaver.core.turn import Sampling
+from palaver.core.parameters import Parameters
 from palaver.engines.llama import LlamaEngine
 from tests.engines.llama.conftest import MakeEngine
 from tests.engines.llama.talk import ENDLESS, ask, kill, options, slots, unix, until, window
 
-LONG = Sampling(temperature=0.0, max_tokens=60)
+LONG = Parameters(temperature=0.0, max_tokens=60)
 REQUESTS = 60
 KILLS = (20, 40)
 """The worker is killed when so many requests were sent."""
