@@ -10,7 +10,6 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import msgspec
 import structlog
@@ -19,22 +18,17 @@ import uvicorn
 from palaver import __version__, idle
 from palaver.chat import Chat, ChatSettings
 from palaver.config import Config, SettingError
-from palaver.core.errors import ConfigError, StoreError
-from palaver.core.turn import Sampling
-from palaver.engines.base import Engine
-from palaver.engines.catalog import ModelCatalog, ModelSpec
-from palaver.engines.llama import LlamaEngine, LlamaSettings
+from palaver.core.errors import ConfigError, EngineError, StoreError
+from palaver.engines.catalog.gone import GoneEngine
+from palaver.engines.llama import LlamaEngine, RemoteEngine
+from palaver.engines.llama.footprint import told
 from palaver.engines.llama.settings import cores
-from palaver.engines.pocket import POCKET
-from palaver.engines.scripted import ScriptedEngine
-from palaver.engines.upstream import UpstreamEngine
 from palaver.server.app import ServerSettings, build_app
 from palaver.stores.ownership import Owner
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
+from palaver.wiring.models import catalog_of
 
-POCKET_DEFAULTS = Sampling(temperature=0.0, max_tokens=80)
-POCKET_DESCRIPTION = "Built-in demo model of 4 MB: remembers what it is told and knows a few cities."
 START_PATIENCE = 30.0
 STOP_PATIENCE = 5
 """How long a server that stops waits for open connections once all turns have ended, in seconds."""
@@ -71,11 +65,27 @@ async def start_engine(running: Running) -> str:
     if upstream in config.upstream:
         return f"at {config.upstream[upstream]}"
     engine = (await running.chat.catalog.find(name)).engine
+    if isinstance(engine, GoneEngine):
+        return f"which cannot be used: {engine.reason}"
+    if isinstance(engine, RemoteEngine):
+        return await _remote(engine)
     if not isinstance(engine, LlamaEngine):
         return "without a model"
     await engine.start()
     threads = engine.settings.threads or cores()
-    return f"on {engine.device}, {threads} thread{'s' if threads > 1 else ''}"
+    slots = engine.settings.slots
+    context = f"context {engine.slot_context:,} tokens × {slots} slot{'s' if slots > 1 else ''}"
+    size = f"about {told(engine.footprint.total)}"
+    return f"on {engine.device}, {threads} thread{'s' if threads > 1 else ''}; {context}, {size}"
+
+
+async def _remote(engine: RemoteEngine) -> str:
+    """What a llama-server runs. One that is not there yet may come later."""
+    try:
+        model = await engine.describe()
+    except EngineError as error:
+        return f"at {engine.settings.url}, which does not answer now ({error.message})"
+    return f"at {engine.settings.url}: {model.name}, context {model.context:,} tokens × {model.slots} slots"
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +98,7 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
     """
     _log_through_logging()
     async with contextlib.AsyncExitStack() as stack:
-        catalog, default_model = _catalog(config)
+        catalog, default_model = catalog_of(config)
         stack.push_async_callback(catalog.close)
         store = SqlStore(await SqliteDatabase.open(config.store_path))
         stack.push_async_callback(store.close)
@@ -192,6 +202,8 @@ def _uvicorn_config(config: Config, chat: Chat, key: str, private: bool) -> uvic
         cors_origins=tuple(config.cors_origin),
         max_body_bytes=config.max_body,
         max_messages=config.max_messages,
+        max_attachment=config.max_attachment,
+        media_hosts=tuple(config.media_host),
         version=__version__,
     )
     return uvicorn.Config(
@@ -233,63 +245,4 @@ def _chat_settings(config: Config) -> ChatSettings:
         max_waiting=config.max_waiting,
         max_wait=config.max_wait,
         keep_temporary=config.temporary_hours * 3600,
-    )
-
-
-def _catalog(config: Config) -> tuple[ModelCatalog, str]:
-    """The models that may be named, the default first. Raises ConfigError."""
-    upstreams = [
-        UpstreamEngine(name, url, config.upstream_key.get(name)) for name, url in config.upstream.items()
-    ]
-    own = _own_model(config)
-    default = own[0].name if own else config.model
-    return ModelCatalog(models=[*own, _pocket(config)], aliases=config.alias, upstreams=upstreams), default
-
-
-def _own_model(config: Config) -> list[ModelSpec]:
-    name = config.model
-    if name == "pocket" or name.partition("/")[0] in config.upstream or name in config.alias:
-        return []
-    if name == "scripted" or name.startswith("scripted:"):
-        script = name.partition(":")[2]
-        engine: Engine = ScriptedEngine(Path(script).expanduser() if script else None)
-        return [
-            ModelSpec(
-                name="scripted", served_as="scripted", engine=engine, description="Answers without a model."
-            )
-        ]
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf" or path.exists():
-        return [_gguf(config, path)]
-    raise ConfigError(
-        f"model: there is no model {name!r}; give `pocket`, `scripted`, a path to a GGUF file, or UPSTREAM/model "
-        "with an --upstream of that name",
-        setting="model",
-    )
-
-
-def _gguf(config: Config, path: Path) -> ModelSpec:
-    engine = LlamaEngine(_llama_settings(config, path, path.stem))
-    return ModelSpec(name=path.stem, served_as=path.stem, engine=engine, description=f"GGUF file {path.name}")
-
-
-def _pocket(config: Config) -> ModelSpec:
-    settings = _llama_settings(config, POCKET, "pocket")
-    engine = LlamaEngine(msgspec.structs.replace(settings, context=None, threads=1))
-    return ModelSpec(
-        name="pocket",
-        served_as="pocket",
-        engine=engine,
-        description=POCKET_DESCRIPTION,
-        defaults=POCKET_DEFAULTS,
-    )
-
-
-def _llama_settings(config: Config, path: Path, name: str) -> LlamaSettings:
-    return LlamaSettings(
-        path=path,
-        name=name,
-        slots=config.slots,
-        context=config.context or None,
-        threads=config.threads or None,
     )

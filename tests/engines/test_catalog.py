@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from palaver.core.errors import ConfigError, EngineUnavailable, ModelNotFound
-from palaver.core.turn import Sampling
+from palaver.core.errors import ConfigError, EngineError, EngineUnavailable, ModelNotFound
+from palaver.core.parameters import Sampling
 from palaver.engines.base import Catalog, Options
-from palaver.engines.catalog import NAMES_TOLD, ModelCatalog, ModelSpec
-from palaver.engines.names import Names
+from palaver.engines.catalog import ModelCatalog, ModelSpec
+from palaver.engines.catalog.catalog import NAMES_TOLD
+from palaver.engines.catalog.names import Names
 from palaver.engines.scripted import ScriptedEngine
-from palaver.engines.upstream import UpstreamEngine
+from palaver.engines.upstream.engine import UpstreamEngine
 from tests.engines.contract import collect, text_of, window
 from tests.engines.fake_upstream import CONTEXT, FakeUpstream, fake_upstream
 
@@ -87,6 +88,43 @@ def test_names_that_are_taken(models: list[str], upstreams: list[str], setting: 
     assert refused.value.setting == setting
 
 
+NAMED = (["a", "b", "c", "d"], {"small": "a", "big": "house/llama", "*": "a"}, ["house"])
+
+
+def test_fallbacks_in_their_order_and_then_theirs() -> None:
+    names = Names(*NAMED, {"a": ["b", "big"], "b": ["c"], "big": ["d"]})
+    assert names.fallbacks("a") == ("b", "house/llama", "c", "d")
+    assert names.fallbacks("b") == ("c",)
+    assert names.fallbacks("house/llama") == ("d",)
+    assert names.fallbacks("d") == ()
+
+
+def test_a_fallback_may_be_said_of_an_alias() -> None:
+    assert Names(*NAMED, {"small": ["big", "house/llama", "b"]}).fallbacks("a") == ("house/llama", "b")
+
+
+@pytest.mark.parametrize(
+    "fallbacks",
+    [
+        {"a": ["a"]},
+        {"a": ["small"]},
+        {"a": ["b"], "b": ["a"]},
+        {"a": ["b"], "b": ["c", "d"], "d": ["small"]},
+        {"a": ["nothing"]},
+        {"nothing": ["a"]},
+        {"*": ["a"]},
+        {"a": ["*"]},
+        {"a": [""]},
+        {"a": ["elsewhere/llama"]},
+        {"a": ["b"], "small": ["c"]},
+    ],
+)
+def test_fallbacks_that_cannot_be(fallbacks: dict[str, list[str]]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Names(*NAMED, fallbacks)
+    assert refused.value.setting == "fallback"
+
+
 # Models that run here
 
 
@@ -116,7 +154,7 @@ async def test_an_unknown_model_is_told_which_there_are() -> None:
         await catalog.find("gpt-4o")
     assert refused.value.param == "model"
     assert refused.value.code == "model_not_available"
-    assert refused.value.message == 'There is no model "gpt-4o". There are: pocket, small.'
+    assert refused.value.message == "Unable to access model gpt-4o. There are: pocket, small."
 
 
 async def test_the_error_for_an_unknown_model_has_bounds() -> None:
@@ -125,6 +163,27 @@ async def test_the_error_for_an_unknown_model_has_bounds() -> None:
         await catalog.find("x" * 100_000)
     assert f"model-{NAMES_TOLD - 1} and 3 more." in refused.value.message
     assert len(refused.value.message) < 1000
+
+
+async def test_a_model_brings_its_fallbacks() -> None:
+    catalog = ModelCatalog([spec("a"), spec("b")], {"small": "a"}, fallbacks={"small": ["b"]})
+    model = await catalog.find("small")
+    assert [(each.name, each.served_as) for each in model.fallbacks] == [("b", "b")]
+    assert model.fallbacks[0].engine is (await catalog.find("b")).engine
+    assert (await catalog.find("b")).fallbacks == ()
+    await catalog.close()
+
+
+async def test_what_a_model_is_for_and_how_much_of_it_is_loaded() -> None:
+    loaded = [0.25]
+    catalog = ModelCatalog([spec("a", kind="embedding", loading=lambda: loaded[0]), spec("b")])
+    assert [(model.kind, model.loading) for model in await catalog.models()] == [
+        ("embedding", 0.25),
+        ("chat", None),
+    ]
+    loaded[0] = 0.5
+    assert (await catalog.find("a")).loading == 0.5
+    await catalog.close()
 
 
 class Restarting(ScriptedEngine):
@@ -204,14 +263,38 @@ async def test_a_model_that_the_upstream_does_not_list(catalog: ModelCatalog) ->
     with pytest.raises(ModelNotFound) as refused:
         await catalog.find("house/nothing")
     assert refused.value.message == (
-        'There is no model "house/nothing". There are: house/wordy, house/meta/llama, house/qwen:latest.'
+        "Unable to access model house/nothing. There are: house/wordy, house/meta/llama, house/qwen:latest."
     )
+
+
+async def test_an_upstreams_model_for_embeddings_is_one(server: FakeUpstream, catalog: ModelCatalog) -> None:
+    server.models = [{"id": "e5", "type": "embedding"}, {"id": "wordy", "type": "chat"}]
+    assert [model.kind for model in await catalog.models()] == ["chat", "embedding", "chat"]
+    assert (await catalog.find("house/e5")).kind == "embedding"
+
+
+async def test_a_fallback_at_an_upstream_is_not_asked_for(server: FakeUpstream) -> None:
+    catalog = ModelCatalog(
+        [spec("a")], upstreams=[UpstreamEngine("house", server.url)], fallbacks={"a": ["house/nothing"]}
+    )
+    assert [each.name for each in (await catalog.find("a")).fallbacks] == ["house/nothing"]
+    assert server.asked == [], "it costs nothing until it is needed"
+    await catalog.close()
+
+
+async def test_verifying_asks_the_upstream(server: FakeUpstream, catalog: ModelCatalog) -> None:
+    await catalog.verify("big")
+    with pytest.raises(ModelNotFound, match="house/nothing"):
+        await catalog.verify("house/nothing")
+    server.models = None
+    with pytest.raises(EngineError):
+        await catalog.verify("big")
 
 
 async def test_a_model_that_the_upstream_has_only_now(
     server: FakeUpstream, catalog: ModelCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palaver.engines.catalog.RECHECK_AGE", 0.0)
+    monkeypatch.setattr("palaver.engines.catalog.catalog.RECHECK_AGE", 0.0)
     await catalog.find("house/wordy")
     server.models = [{"id": "new"}]
     assert (await catalog.find("house/new")).served_as == "new"
@@ -249,7 +332,7 @@ async def test_an_upstream_that_is_not_there() -> None:
 
 
 async def test_an_upstream_that_says_nothing(server: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palaver.engines.catalog.LIST_SECONDS", 0.1)
+    monkeypatch.setattr("palaver.engines.catalog.catalog.LIST_SECONDS", 0.1)
     server.behaviour = "slow"
     async with fake_upstream() as other:
         catalog = ModelCatalog(

@@ -7,17 +7,18 @@ anybody; `ModelCatalog` holds the engines and asks upstreams for their lists.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 import structlog
 
 from palaver.core.errors import EngineError, ModelNotFound, PalaverError
-from palaver.core.turn import Sampling
+from palaver.core.parameters import Sampling
 from palaver.engines.base import Engine, Model
-from palaver.engines.names import Names
-from palaver.engines.upstream import UpstreamEngine
-from palaver.engines.upstream_models import ListedModel
+from palaver.engines.catalog.names import Names
+from palaver.engines.upstream.engine import UpstreamEngine
+from palaver.engines.upstream.models import ListedModel
 
 NAMES_TOLD = 20
 """At most so many names stand in the error for a model that there is not."""
@@ -37,7 +38,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model that runs here, as it is configured.
 
     `served_as` is the engine's own name of it, `name` itself where it is empty. `context_size` is what lists
-    tell while the engine cannot say.
+    tell while the engine cannot say. `loading` says how much of it is loaded, as `Model.loading` does.
     """
 
     name: str
@@ -46,6 +47,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     defaults: Sampling = Sampling()
     context_size: int | None = None
+    kind: Literal["chat", "embedding"] = "chat"
+    loading: Callable[[], float | None] = lambda: None
 
 
 class ModelCatalog:
@@ -53,7 +56,8 @@ class ModelCatalog:
 
     `models` run here; lists keep their order. `aliases` maps further names to theirs; ``*`` is the catch-all.
     A model of an upstream is named ``UPSTREAM/model``; that it is not in the upstream's list is an error
-    where there is a list, and the upstream's to say where there is none.
+    where there is a list, and the upstream's to say where there is none. `fallbacks` maps names to those that
+    answer in their place.
 
     Raises ConfigError, see `Names`.
     """
@@ -63,8 +67,10 @@ class ModelCatalog:
         models: Sequence[ModelSpec],
         aliases: Mapping[str, str] | None = None,
         upstreams: Sequence[UpstreamEngine] = (),
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._names = Names([spec.name for spec in models], aliases or {}, [each.name for each in upstreams])
+        names = [spec.name for spec in models]
+        self._names = Names(names, aliases or {}, [each.name for each in upstreams], fallbacks)
         self._here = {spec.name: _Here(spec) for spec in models}
         self._upstreams = {engine.name: _Listing(engine) for engine in upstreams}
 
@@ -75,8 +81,25 @@ class ModelCatalog:
             raise _unknown(name, await self._all_names())
         upstream = self._names.upstream(target)
         if upstream is not None:
-            return await self._passed_on(target, self._upstreams[upstream])
-        return self._here[target].model(self._names.aliases(target), None)
+            model = await self._passed_on(target, self._upstreams[upstream])
+        else:
+            model = self._here[target].model(self._names.aliases(target), None)
+        fallbacks = tuple(self._unasked(other) for other in self._names.fallbacks(target))
+        return msgspec.structs.replace(model, fallbacks=fallbacks)
+
+    async def verify(self, name: str) -> None:
+        """Make sure that a name stands for a model that is there: an upstream is asked for it now.
+
+        Raises ModelNotFound, and EngineError where the upstream cannot say.
+        """
+        target = self._names.target(name)
+        upstream = self._names.upstream(target) if target else None
+        if target is None or upstream is None:
+            return
+        engine = self._upstreams[upstream].engine
+        listed = await engine.models()
+        if not any(_is_named(each.id, target.partition("/")[2]) for each in listed):
+            raise _unknown(target, [f"{engine.name}/{each.id}" for each in listed])
 
     async def models(self) -> list[Model]:
         """All models that can be named now, with their aliases. Starts none."""
@@ -85,7 +108,7 @@ class ModelCatalog:
             for name, here in self._here.items()
         ]
         there = [
-            self._upstream_model(name, engine, listed.id, listed.context_size)
+            self._upstream_model(name, engine, listed)
             for name, engine, listed in await self._listed(max_age=0.0)
         ]
         return here + there
@@ -98,19 +121,28 @@ class ModelCatalog:
             if isinstance(failure, Exception):
                 log.warning("an engine did not close", error=type(failure).__name__)
 
+    def _unasked(self, target: str) -> Model:
+        """A model that may not be needed: its upstream is not asked whether it has it."""
+        upstream = self._names.upstream(target)
+        if upstream is None:
+            return self._here[target].model(self._names.aliases(target), None)
+        listing, asked = self._upstreams[upstream], target.partition("/")[2]
+        return self._upstream_model(target, listing.engine, listing.entry(asked))
+
     async def _passed_on(self, target: str, listing: _Listing) -> Model:
         asked = target.partition("/")[2]
         if not await listing.has(asked):
             raise _unknown(target, [f"{listing.engine.name}/{model.id}" for model in listing.last or ()])
-        return self._upstream_model(target, listing.engine, asked, None)
+        return self._upstream_model(target, listing.engine, listing.entry(asked))
 
-    def _upstream_model(self, name: str, engine: UpstreamEngine, served_as: str, size: int | None) -> Model:
+    def _upstream_model(self, name: str, engine: UpstreamEngine, listed: ListedModel) -> Model:
         return Model(
             name=name,
-            served_as=served_as,
+            served_as=listed.id,
             engine=engine,
+            kind=listed.kind,
             aliases=self._names.aliases(name),
-            context_size=size,
+            context_size=listed.context_size,
         )
 
     async def _listed(self, max_age: float) -> list[tuple[str, UpstreamEngine, ListedModel]]:
@@ -140,8 +172,11 @@ class _Here:
             name=self.spec.name,
             served_as=self._served_as,
             engine=self.spec.engine,
+            kind=self.spec.kind,
             description=self.spec.description,
             defaults=self.spec.defaults,
+            loading=self.spec.loading(),
+            progress=self.spec.loading,
             aliases=aliases,
             context_size=context_size,
         )
@@ -171,6 +206,12 @@ class _Listing:
                 return True
         return False
 
+    def entry(self, model: str) -> ListedModel:
+        """What was last told of a model, under the name that was asked for."""
+        found = (listed for listed in self.last or () if _is_named(listed.id, model))
+        entry = next(found, ListedModel(model))
+        return ListedModel(model, None, entry.kind)  # how long its context is, is asked for with the turn
+
     async def models(self, max_age: float) -> list[ListedModel] | None:
         """Its models by a list of at most this age in seconds; None where none can be had in time."""
         since = asyncio.get_running_loop().time()
@@ -193,7 +234,7 @@ def _unknown(name: str, known: Sequence[str]) -> ModelNotFound:
     shown = name if len(name) <= NAME_LIMIT else name[:NAME_LIMIT] + "…"
     more = f" and {len(known) - NAMES_TOLD} more" if len(known) > NAMES_TOLD else ""
     there = f" There are: {', '.join(known[:NAMES_TOLD])}{more}." if known else ""
-    return ModelNotFound(f'There is no model "{shown}".{there}', param="model")
+    return ModelNotFound(f"Unable to access model {shown}.{there}", param="model")
 
 
 def _is_named(listed: str, asked: str) -> bool:

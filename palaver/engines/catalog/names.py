@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from palaver.core.errors import ConfigError
 
@@ -14,15 +14,25 @@ class Names:
 
     In this order: a configured name, an alias (of a name, an ``UPSTREAM/model`` or another alias), the model
     of an upstream, the catch-all. A name that begins with an upstream's is never caught: what was asked for
-    is there or not.
+    is there or not. `fallbacks` says of a name or an alias which others answer in its place.
 
-    Raises ConfigError for names that stand for two things, and for aliases of nothing or in a circle.
+    Raises ConfigError for names that stand for two things, and for aliases and fallbacks of nothing or in a
+    circle.
     """
 
-    def __init__(self, models: Iterable[str], aliases: Mapping[str, str], upstreams: Iterable[str]) -> None:
+    def __init__(
+        self,
+        models: Iterable[str],
+        aliases: Mapping[str, str],
+        upstreams: Iterable[str],
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._models = _distinct(models, "model")
         self._upstreams = _distinct(upstreams, "upstream")
         self._targets = {alias: self._end(alias, aliases) for alias in aliases}
+        self._fallbacks = self._ends(fallbacks or {})
+        for target in self._fallbacks:
+            self.fallbacks(target)
 
     def target(self, name: str) -> str | None:
         """The configured name or the ``UPSTREAM/model`` that a name stands for, or None."""
@@ -42,6 +52,35 @@ class Names:
     def aliases(self, target: str) -> tuple[str, ...]:
         """The aliases that stand for this name in the end, without the catch-all."""
         return tuple(alias for alias, end in self._targets.items() if end == target and alias != CATCH_ALL)
+
+    def fallbacks(self, target: str) -> tuple[str, ...]:
+        """Who answers in place of this name, in their order: those it names, then those that these name."""
+        chain = [target]
+        for name in chain:  # which grows as it is read
+            further = [other for other in self._fallbacks.get(name, ()) if other not in chain[1:]]
+            if target in further:
+                raise ConfigError(f"The model {target} falls back on itself in the end.", setting="fallback")
+            chain += further
+        return tuple(chain[1:])
+
+    def _ends(self, fallbacks: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        ends: dict[str, list[str]] = {}
+        for name, others in fallbacks.items():
+            targets = [self._known(each, name) for each in (name, *others)]
+            if targets[0] in ends:
+                raise ConfigError(
+                    f"{name} is {targets[0]}, whose fallbacks are said elsewhere too.", setting="fallback"
+                )
+            ends[targets[0]] = list(dict.fromkeys(targets[1:]))
+        return ends
+
+    def _known(self, name: str, of: str) -> str:
+        target = self._targets[name] if name in self._targets and name != CATCH_ALL else name
+        if target not in self._models and not self.upstream(target):
+            raise ConfigError(
+                f"In the fallbacks of {of} there is {name!r}, which is no model.", setting="fallback"
+            )
+        return target
 
     def _end(self, alias: str, aliases: Mapping[str, str]) -> str:
         if not alias or alias in self._models or (alias != CATCH_ALL and self.upstream(alias)):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
 from typing import TypeVar
 
 import aiohttp
-from yarl import URL
 
 from palaver import __version__
 from palaver.core.errors import ConfigError, EngineBroke, EngineTimeout, EngineUnavailable
+from palaver.engines.upstream.address import addresses
 
 T = TypeVar("T")
 
-VERSION = re.compile(r"^v\d+[a-z0-9]*$")
-"""A part of a base URL's path that says which version of the API; where there is one, none is added."""
 REST_SECONDS = 1.0
 """How long the end of a body may take after the last event. Then the connection is closed, not used again."""
 
@@ -33,7 +30,7 @@ class UpstreamServer:
 
     def __init__(self, name: str, base_url: str, api_key: str | None, connect_timeout: float) -> None:
         self.name = name
-        self.root, self.api = _addresses(base_url)
+        self.root, self.api = addresses(base_url)
         self._headers = {"User-Agent": f"palaver/{__version__}", "Accept-Encoding": "identity"}
         if api_key:
             if not api_key.isascii() or not api_key.isprintable():
@@ -46,7 +43,14 @@ class UpstreamServer:
         self._waits: set[asyncio.Timeout] = set()
         self._resting: set[asyncio.Task[None]] = set()
 
-    async def ask(self, method: str, url: str, body: bytes | None, deadline: float) -> aiohttp.ClientResponse:
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        deadline: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> aiohttp.ClientResponse:
         """Send a request; returns with the head of the answer, whatever its status.
 
         A request that fails on a connection that had been used before is sent once more: the server had
@@ -56,14 +60,14 @@ class UpstreamServer:
         """
         used = SimpleNamespace(connection=False)
         try:
-            return await self._ask(method, url, body, deadline, used)
+            return await self._ask(method, url, body, deadline, headers, used)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError) or not used.connection:
                 raise self._unavailable(error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._mapped(error) from error
         try:
-            return await self._ask(method, url, body, deadline, used)
+            return await self._ask(method, url, body, deadline, headers, used)
         except (aiohttp.ClientError, OSError) as error:
             raise self._mapped(error) from error
 
@@ -108,11 +112,17 @@ class UpstreamServer:
             await self._session.close()
 
     async def _ask(
-        self, method: str, url: str, body: bytes | None, deadline: float, used: SimpleNamespace
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        deadline: float,
+        headers: Mapping[str, str] | None,
+        used: SimpleNamespace,
     ) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": "application/json"} if body is not None else None
+        sent = {**(headers or {}), **({"Content-Type": "application/json"} if body is not None else {})}
         asking = self._open_session().request(
-            method, url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=used
+            method, url, data=body, headers=sent, allow_redirects=False, trace_request_ctx=used
         )
         return await self._within(deadline, asking)
 
@@ -243,28 +253,3 @@ async def _note_reuse(
     params: aiohttp.TraceConnectionReuseconnParams,
 ) -> None:
     context.trace_request_ctx.connection = True
-
-
-def _addresses(base_url: str) -> tuple[str, str]:
-    """The root and the API's address, from a base URL with or without ``/v1``."""
-    try:
-        url = URL(base_url)
-    except ValueError as error:
-        raise ConfigError(f"{base_url!r} is not a URL.", setting="upstream") from error
-    if url.user or url.password or url.query_string or url.fragment:
-        # What may be a secret is not repeated.
-        raise ConfigError(
-            f"The URL of {url.host} holds more than an address; a key belongs into the environment or the "
-            "configuration file.",
-            setting="upstream",
-        )
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigError(
-            f"{base_url!r} is no base URL of a model server; it looks like http://127.0.0.1:8000/v1.",
-            setting="upstream",
-        )
-    given = str(url).rstrip("/")
-    last = given.rpartition("/")[2]
-    root = given.removesuffix("/" + last) if VERSION.match(last) else given
-    has_version = any(VERSION.match(part) for part in url.parts)
-    return root, given if has_version else f"{given}/v1"

@@ -2,29 +2,34 @@
 
 import asyncio
 import contextlib
-import json
 
+import msgspec
 import pytest
 
 from palaver.core.errors import (
     ConfigError,
 )
-from palaver.core.message import FunctionCall, ImagePart, ImageUrl, Message, TextPart, ToolCall
-from palaver.core.turn import Accepted, ContentDelta, Sampling, Usage
+from palaver.core.message import Message
+from palaver.core.parameters import Parameters
+from palaver.core.turn import Accepted, ContentDelta, Usage
 from palaver.core.window import Window
 from palaver.engines.base import Engine, Options
-from palaver.engines.upstream import UpstreamEngine
-from palaver.engines.upstream_body import chat_body
-from tests.engines.contract import EngineContract, collect, finish_of, text_of, window
-from tests.engines.fake_upstream import CONTEXT, KEY, FakeUpstream
+from palaver.engines.upstream.address import addresses
+from palaver.engines.upstream.engine import UpstreamEngine
+from palaver.engines.upstream.kinds import Kind
+from tests.engines.contract import EngineContract, collect, finish_of, replies_of, text_of, window
+from tests.engines.fake_upstream import AS_VLLM, CONTEXT, KEY, FakeUpstream
 
 OPTIONS = Options(model="wordy")
 HELLO = window("Hello there, how are you?")
 
 
 class TestContract(EngineContract):
+    """Against a server that says it is vLLM, the kind that does the most."""
+
     @pytest.fixture
-    def engine(self, upstream: UpstreamEngine) -> Engine:
+    def engine(self, server: FakeUpstream, upstream: UpstreamEngine) -> Engine:
+        server.models = AS_VLLM
         return upstream
 
     @pytest.fixture
@@ -38,7 +43,7 @@ class TestContract(EngineContract):
 async def test_the_request(server: FakeUpstream, upstream: UpstreamEngine) -> None:
     options = Options(
         model="wordy",
-        sampling=Sampling(max_tokens=5, temperature=0.0, stop=["\n"], seed=7),
+        parameters=Parameters(max_tokens=5, temperature=0.0, stop=["\n"], seed=7),
         extra={"top_a": 0.5, "model": "other", "stream": False, "messages": [], "temperature": 2},
     )
     prompt = Window(
@@ -68,6 +73,31 @@ async def test_the_request(server: FakeUpstream, upstream: UpstreamEngine) -> No
     assert server.headers["Content-Type"] == "application/json"
 
 
+async def test_a_conversation_is_named_to_a_server_that_keeps_prompts(
+    server: FakeUpstream, upstream: UpstreamEngine
+) -> None:
+    server.models = AS_VLLM
+    names = []
+    for conversation in ("conv_1", "conv_1", "conv_2", None):
+        prompt = msgspec.structs.replace(HELLO, conversation=conversation)
+        await collect(upstream, prompt, OPTIONS)
+        names.append(server.headers.get("X-Session-ID"))
+    assert names[0] == names[1] != names[2]
+    assert names[3] is None
+
+
+@pytest.mark.parametrize("kind", ["ollama", "llama-server"])
+async def test_several_replies_of_a_server_that_gives_one_at_a_time(server: FakeUpstream, kind: Kind) -> None:
+    engine = UpstreamEngine("house", server.url, kind=kind)
+    events = await collect(engine, HELLO, Options(model="wordy", parameters=Parameters(n=3)))
+    assert len(replies_of(events)) == len(server.requests) == 3
+    assert all("n" not in request for request in server.requests)
+    usage = finish_of(events).usage
+    assert usage is not None
+    assert usage.prompt_tokens == 5, "counted once"
+    await engine.close()
+
+
 async def test_without_a_key_none_is_sent(server: FakeUpstream) -> None:
     engine = UpstreamEngine("house", server.url)
     await collect(engine, HELLO, OPTIONS)
@@ -75,48 +105,9 @@ async def test_without_a_key_none_is_sent(server: FakeUpstream) -> None:
     assert "Authorization" not in server.headers
 
 
-def test_thinking_is_switched_off_by_the_name_together_gives_it() -> None:
-    messages = [Message("user", "hi")]
-    off = json.loads(chat_body(messages, Options(model="m", reasoning=False)))
-    assert off["reasoning"] == {"enabled": False}
-    assert "reasoning" not in json.loads(chat_body(messages, Options(model="m")))
-
-
-def test_messages_go_as_they_are_stored() -> None:
-    call = ToolCall(FunctionCall("weather", '{"city":"Bonn"}'), id="c1")
-    messages = [
-        Message("user", [TextPart("What is this?"), ImagePart(ImageUrl("data:image/png;base64,AAAA"))]),
-        Message("assistant", tool_calls=[call], reasoning="Hm"),
-        Message("tool", "rain", tool_call_id="c1"),
-        Message("assistant"),
-    ]
-    assert json.loads(chat_body(messages, OPTIONS))["messages"] == [
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": "What is this?"},
-                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
-            ],
-        },
-        {
-            "role": "assistant",
-            "tool_calls": [
-                {
-                    "id": "c1",
-                    "type": "function",
-                    "function": {"name": "weather", "arguments": '{"city":"Bonn"}'},
-                }
-            ],
-            "reasoning": "Hm",
-        },
-        {"role": "tool", "content": "rain", "tool_call_id": "c1"},
-        {"role": "assistant", "content": ""},
-    ]
-
-
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
 async def test_base_urls(server: FakeUpstream, suffix: str) -> None:
-    engine = UpstreamEngine("house", server.url + suffix)
+    engine = UpstreamEngine("house", server.url + suffix, kind="vllm")
     assert text_of(await collect(engine, HELLO, OPTIONS))
     assert await engine.context_size("wordy") == CONTEXT
     await engine.close()
@@ -134,8 +125,33 @@ async def test_base_urls(server: FakeUpstream, suffix: str) -> None:
     ],
 )
 def test_addresses(base_url: str, root: str, api: str) -> None:
-    server = UpstreamEngine("house", base_url)._server
-    assert (server.root, server.api) == (root, api)
+    assert addresses(base_url) == (root, api)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "may_fetch"),
+    [
+        ("https://api.together.xyz/v1", True),
+        ("http://8.8.8.8:8000", True),
+        ("http://[2606:4700::1111]", True),
+        ("http://localhost:11434", False),
+        ("http://127.0.0.1:11434", False),
+        ("http://[::1]:11434", False),
+        ("http://192.168.1.7:8000", False),
+        ("http://10.0.0.1", False),
+        ("http://169.254.169.254", False),
+        ("http://ollama:11434", False),
+        ("http://gpu.lan:8000", False),
+        ("http://gpu.local.:8000", False),
+    ],
+)
+def test_only_a_public_server_may_fetch_remote_addresses(base_url: str, may_fetch: bool) -> None:
+    assert ("remote_media" in UpstreamEngine("house", base_url).capabilities) is may_fetch
+
+
+def test_a_kind_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="there are: together, openai, vllm"):
+        UpstreamEngine("house", "http://h", kind="vllama")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +219,7 @@ async def test_many_replies_run_at_once(server: FakeUpstream, upstream: Upstream
 async def test_closing_a_reply_stops_the_server(
     server: FakeUpstream, upstream: UpstreamEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palaver.engines.upstream_http.REST_SECONDS", 3600)  # at once, not in a while
+    monkeypatch.setattr("palaver.engines.upstream.http.REST_SECONDS", 3600)  # at once, not in a while
     server.behaviour = "stall"
     async with contextlib.aclosing(upstream.generate(HELLO, OPTIONS)) as events:
         async for event in events:
@@ -221,7 +237,7 @@ async def test_what_a_server_does_not_take_is_left_out_from_then_on(
     server: FakeUpstream, upstream: UpstreamEngine, behaviour: str, left_out: str
 ) -> None:
     server.behaviour = behaviour
-    options = Options(model="wordy", sampling=Sampling(max_tokens=3))
+    options = Options(model="wordy", parameters=Parameters(max_tokens=3))
     for _ in range(2):
         assert finish_of(await collect(upstream, HELLO, options)).reason == "length"
     assert [left_out in request for request in server.requests] == [True, False, False]

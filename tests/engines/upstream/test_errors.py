@@ -8,9 +8,10 @@ from palaver.core.errors import (
     ContextLengthExceeded,
     EngineRefused,
     EngineUnavailable,
+    UnsupportedParameter,
 )
 from palaver.engines.base import Options
-from palaver.engines.upstream_errors import come_again, refusal
+from palaver.engines.upstream.errors import come_again, refusal
 from tests.engines.contract import window
 from tests.engines.fake_upstream import KEY
 
@@ -151,6 +152,32 @@ def test_other_refusals(status: int, message: str, kind: type[EngineRefused], se
     assert isinstance(raised, kind)
     assert raised.status == seen
     assert message in raised.message
+
+
+@pytest.mark.parametrize(
+    ("told", "param"),
+    [
+        ("tools[0].function.name", "tools[0].function.name"),
+        (None, None),
+        ("", None),
+        (5, None),
+        ("x" * 300, None),
+        (f"messages {KEY}", "messages …"),
+    ],
+)
+def test_the_field_that_a_server_names_is_passed_on(told: object, param: str | None) -> None:
+    raised = refusal("house", 400, json.dumps({"error": {"message": "no", "param": told}}).encode(), KEY)
+    assert isinstance(raised, EngineRefused)
+    assert (raised.message, raised.param) == ("no", param)
+
+
+@pytest.mark.parametrize("what", ["image", "audio", "video"])
+def test_what_llama_server_has_no_projector_for(what: str) -> None:
+    """It tells so with status 500, which is no reason to send the request again."""
+    words = f"{what} input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+    raised = refusal("house", 500, json.dumps({"error": {"code": 500, "message": words}}).encode())
+    assert isinstance(raised, UnsupportedParameter)
+    assert (raised.message, raised.param) == (words, "messages")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad Request</html>", b"\xff\xfe", b"[]", b"{", b"x" * 5000])

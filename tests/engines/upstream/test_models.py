@@ -8,8 +8,14 @@ import pytest
 
 from palaver.core.errors import EngineRefused, EngineUnavailable
 from palaver.engines.base import Options
-from palaver.engines.upstream import UpstreamEngine
-from palaver.engines.upstream_models import ListedModel, listed_models, props_context, shown_context
+from palaver.engines.upstream.engine import UpstreamEngine
+from palaver.engines.upstream.models import (
+    OLLAMA_DEFAULT,
+    ListedModel,
+    listed_models,
+    props_context,
+    shown_context,
+)
 from tests.engines.contract import window
 from tests.engines.fake_upstream import CONTEXT, FakeUpstream
 
@@ -48,12 +54,19 @@ def test_lists_of_models(body: Any, expected: list[tuple[str, int | None]] | Non
     assert (None if models is None else [(model.id, model.context_size) for model in models]) == expected
 
 
-def test_ollamas_context() -> None:
-    shown: dict[str, Any] = {"model_info": {"general.architecture": "llama", "llama.context_length": 131072}}
-    assert shown_context(json.dumps(shown).encode()) == 131072
+def test_ollamas_context_of_a_model_that_is_not_loaded() -> None:
+    info = {"general.architecture": "llama", "vision.context_length": 77, "llama.context_length": 131072}
+    shown: dict[str, Any] = {"model_info": info}
+    assert shown_context(json.dumps(shown).encode()) == OLLAMA_DEFAULT
+    assert shown_context(json.dumps(shown).encode(), "gpt-oss:120b-cloud") == 131072
     shown["parameters"] = 'stop                           "<|end|>"\nnum_ctx                        8192'
     assert shown_context(json.dumps(shown).encode()) == 8192
+    assert shown_context(json.dumps(shown).encode(), "gpt-oss:120b-cloud") == 8192
+    shown["parameters"] = "num_ctx 999999"
+    assert shown_context(json.dumps(shown).encode()) == 131072
+    assert shown_context(json.dumps({"model_info": {"bert.context_length": 512}}).encode()) == 512
     assert shown_context(b"404 page not found") is None
+    assert shown_context(b'{"error":"model \'x\' not found"}') is None
 
 
 def test_llama_servers_context() -> None:
@@ -62,24 +75,26 @@ def test_llama_servers_context() -> None:
     assert props_context(b"<html>") is None
 
 
-async def test_the_context_is_asked_for_where_it_can_be_known(
-    server: FakeUpstream, upstream: UpstreamEngine
-) -> None:
-    server.models = [{"id": "wordy"}]
+async def test_the_context_is_asked_for_where_it_can_be_known(server: FakeUpstream) -> None:
+    server.models = {"data": [{"id": "wordy"}]}
     server.props = {"default_generation_settings": {"n_ctx": 4096}}
     server.shown = {"model_info": {"llama.context_length": 2048}}
-    assert await upstream.context_size("wordy") == 4096
+    engine = UpstreamEngine("house", server.url, kind="other")
+    assert await engine.context_size("wordy") == 4096
     server.props = None
-    assert await upstream.context_size("other") == 2048
+    assert await engine.context_size("other") == 2048
     server.shown = None
-    assert await upstream.context_size("third") is None
+    assert await engine.context_size("third") is None
+    await engine.close()
 
 
-async def test_the_context_is_asked_for_once(server: FakeUpstream, upstream: UpstreamEngine) -> None:
+async def test_the_context_is_asked_for_once(server: FakeUpstream) -> None:
+    engine = UpstreamEngine("house", server.url, kind="other")
     for _ in range(3):
-        assert await upstream.context_size("wordy") == CONTEXT
-        assert await upstream.context_size("unknown") is None
-    assert len(server.asked) == 4
+        assert await engine.context_size("wordy") == CONTEXT
+        assert await engine.context_size("unknown") is None
+    assert server.asked == ["GET /v1/models", "GET /v1/models", "GET /props", "POST /api/show"]
+    await engine.close()
 
 
 async def test_a_list_that_breaks_off() -> None:
@@ -98,15 +113,17 @@ async def test_a_list_that_breaks_off() -> None:
 
 
 async def test_a_server_that_is_slow_to_tell_its_context(
-    server: FakeUpstream, upstream: UpstreamEngine, monkeypatch: pytest.MonkeyPatch
+    server: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palaver.engines.upstream.ASKING_SECONDS", 0.05)
+    engine = UpstreamEngine("house", server.url, kind="other")
+    monkeypatch.setattr("palaver.engines.upstream.contexts.ASKING_SECONDS", 0.05)
     server.behaviour = "slow"
-    assert await upstream.context_size("wordy") is None
+    assert await engine.context_size("wordy") is None
     server.behaviour = "normal"
-    assert await upstream.context_size("wordy") is None  # not asked again so soon
+    assert await engine.context_size("wordy") is None  # not asked again so soon
     assert len(server.asked) == 1
+    await engine.close()
 
 
 async def test_it_cannot_count(upstream: UpstreamEngine) -> None:
-    assert await upstream.count(HELLO, "wordy") is None
+    assert await upstream.count(HELLO, OPTIONS) is None

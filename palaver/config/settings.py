@@ -1,0 +1,189 @@
+"""Every setting there is, with its type, its limits, its default and what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import platformdirs
+from msgspec import Meta
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=0)]
+"""Said as a number of bytes, or as ``8GB`` or ``512 MiB``."""
+Days = Annotated[float, Meta(ge=0, le=36_500)]
+Hours = Annotated[float, Meta(ge=0, le=876_000)]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of one palaver."""
+
+    host: Annotated[str, Meta(description="The address that `serve` listens on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="The port; 0 takes a free one.")] = 7400
+    store: Annotated[
+        str, Meta(description="Where conversations are kept, as `sqlite:///PATH`; by default in `data_dir`.")
+    ] = ""
+    data_dir: Annotated[str, Meta(description="The folder for all that palaver keeps.")] = ""
+    model: Annotated[
+        str,
+        Meta(
+            description="What answers where no model is named: `pocket`, a model added with `palaver models add`, an "
+            "alias, a path to a GGUF file, `hf:OWNER/REPO[:QUANT]`, `UPSTREAM/model` or `scripted[:FILE]`."
+        ),
+    ] = "pocket"
+    alias: Annotated[
+        dict[str, str],
+        Meta(description="Other names for models, as NAME=MODEL; `*=MODEL` catches all names."),
+    ] = {}
+    fallback: Annotated[
+        dict[str, str],
+        Meta(
+            description="Models that answer where one fails before it has said anything, as MODEL=OTHER; several "
+            "are tried in their order: MODEL=OTHER+THIRD."
+        ),
+    ] = {}
+    upstream: Annotated[
+        dict[str, str],
+        Meta(
+            description="OpenAI-compatible servers, as NAME=URL; their models are `NAME/model`. The names together, "
+            "openai, ollama, lmstudio, vllm, sglang and llama-server need no URL."
+        ),
+    ] = {}
+    upstream_key: Annotated[
+        dict[str, str],
+        Meta(
+            description="API keys of upstreams, as NAME=KEY; where there is none, the environment variable "
+            "NAME_API_KEY."
+        ),
+    ] = {}
+    upstream_timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=31_536_000,
+            description="How long an upstream may take to the first byte of a reply, in seconds.",
+        ),
+    ] = 600.0
+    upstream_retries: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            description="How often a request is sent again to an upstream that fails before the first token.",
+        ),
+    ] = 2
+    llama_server: Annotated[
+        str, Meta(description="The address of a llama-server of your own, whose model answers by default.")
+    ] = ""
+    api_key: Annotated[
+        list[str],
+        Meta(
+            description="API keys that clients may send, besides those made with `palaver keys`. On other than "
+            "loopback one of the two is needed."
+        ),
+    ] = []
+    no_auth: Annotated[bool, Meta(description="Listen on other than loopback while there is no API key.")] = (
+        False
+    )
+    allowed_host: Annotated[
+        list[str], Meta(description="Names besides loopback's that a Host header may have.")
+    ] = []
+    cors_origin: Annotated[
+        list[str],
+        Meta(description="Origins of web pages that may call this server, such as https://app.example."),
+    ] = []
+    record: Annotated[
+        Literal["all", "asked", "none"],
+        Meta(
+            description="Which turns are stored: all, those that ask for it (`store`, `conversation`), none."
+        ),
+    ] = "all"
+    context: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="The context of a GGUF model per slot, in tokens; 0 takes as much of the model's own as "
+            "fits the memory.",
+        ),
+    ] = 0
+    slots: Annotated[Count, Meta(description="How many replies a GGUF model works on at a time.")] = 2
+    threads: Annotated[int, Meta(ge=0, description="Threads that a GGUF model uses; 0 takes all cores.")] = 0
+    memory: Annotated[
+        Bytes,
+        Meta(
+            description="How much memory loaded GGUF models may take together, in bytes or as 8GB; 0 goes by the "
+            "machine's."
+        ),
+    ] = 0
+    grace: Annotated[
+        Seconds,
+        Meta(
+            description="How long a turn whose reader left keeps its place against waiting turns, in seconds."
+        ),
+    ] = 60.0
+    readerless_turns: Annotated[
+        Count, Meta(description="How many turns of one owner may go on without a reader.")
+    ] = 16
+    readerless_max_tokens: Annotated[
+        Count, Meta(description="Where a turn without a reader ends if it set no `max_tokens` itself.")
+    ] = 4096
+    concurrency: Annotated[
+        Literal["queue", "branch", "reject"],
+        Meta(
+            description="What a turn for the head of a conversation does while another answers there: wait for "
+            "it, hang beside it, or be refused."
+        ),
+    ] = "queue"
+    max_waiting: Annotated[Count, Meta(description="How many turns may wait for one conversation.")] = 8
+    max_wait: Annotated[
+        Seconds, Meta(description="How long a turn may wait for others in its conversation, in seconds.")
+    ] = 300.0
+    retain: Annotated[
+        Days,
+        Meta(
+            description="After how many days without a turn a conversation is deleted; 0 keeps it for ever."
+        ),
+    ] = 0.0
+    temporary_hours: Annotated[
+        Hours, Meta(description="How long a temporary conversation is kept after its last turn, in hours.")
+    ] = 24.0
+    max_open_turns: Annotated[Count, Meta(description="How many turns may run and wait at a time.")] = 1000
+    max_body: Annotated[Count, Meta(description="The largest request body, in bytes.")] = 32 * 1024 * 1024
+    max_attachment: Annotated[
+        Count, Meta(description="The largest image or other file in a message, in bytes or as 20MB.")
+    ] = 20 * 1024 * 1024
+    media_host: Annotated[
+        list[str],
+        Meta(description="Hosts that images in messages may be fetched from; without any, none are fetched."),
+    ] = []
+    max_messages: Annotated[Count, Meta(description="The most messages in one request.")] = 10_000
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="The form of log lines, which go to standard error.")
+    ] = "text"
+
+    @property
+    def folder(self) -> Path:
+        """The data directory; by default the platform's own for this user."""
+        return (
+            Path(self.data_dir).expanduser()
+            if self.data_dir
+            else Path(platformdirs.user_data_dir("palaver", False))
+        )
+
+    @property
+    def store_path(self) -> Path:
+        """The file of a SQLite store."""
+        if not self.store:
+            return self.folder / "palaver.db"
+        return Path(self.store.removeprefix("sqlite://")[1:]).expanduser()
+
+    @property
+    def on_loopback(self) -> bool:
+        return self.host in LOOPBACK
