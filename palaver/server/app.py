@@ -31,6 +31,7 @@ from palaver.server.branches import Branches
 from palaver.server.completions import Completions
 from palaver.server.conversations import Conversations
 from palaver.server.deletion import Deletions
+from palaver.server.embeddings import Embeddings
 from palaver.server.errors import error_response, is_foreseen
 from palaver.server.exchange import KEY, ClientGone, Exchange, exchange_of
 from palaver.server.keyring import Keyring
@@ -41,11 +42,18 @@ from palaver.server.openapi import UNVERSIONED, VARIABLE, openapi
 from palaver.server.pages import documentation, welcome
 from palaver.server.route import Handler, Operation, json_response
 from palaver.server.settings import ServerSettings
+from palaver.server.text_completions import TextCompletions
 
 __all__ = ["ServerSettings", "build_app"]
 
 CLIENT_GONE = 499
 """The status in the log of a request whose client left before the reply began; nginx's number for it."""
+RESPONSES = "/responses"
+NO_RESPONSES = (
+    "palaver does not speak the Responses API yet. Use chat completions: /v1/chat/completions. (OpenAI Agents SDK: "
+    '`set_default_openai_api("chat_completions")`; Vercel AI SDK: `openai.chat("MODEL")`; LangChain: '
+    "`use_responses_api=False`.)"
+)
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 5.0
 """How much of a body that is refused is still read and dropped, and for how long: a client that sends all
@@ -72,6 +80,8 @@ class _Door:
         self._meters = Meters()
         operations = [
             *Completions(chat, settings).operations(),
+            *TextCompletions(chat, settings).operations(),
+            *Embeddings(chat, settings).operations(),
             *Models(chat.catalog).operations(),
             *Conversations(chat.store).operations(),
             *Branches(chat.store, settings).operations(),
@@ -267,6 +277,8 @@ def _routing_error(error: HTTPException, scope: Scope) -> Exception:
         allowed = (error.headers or {}).get("Allow", "")
         return HTTPException(405, f"{scope['method']} is not possible here: {allowed} is.", error.headers)
     asked = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+    if scope["path"].startswith(RESPONSES):
+        return NotFound(NO_RESPONSES)
     return NotFound(f"There is nothing at {asked[:200]}. `/docs` lists what there is.")
 
 

@@ -97,9 +97,14 @@ def plain(field: str, raw: msgspec.Raw, max_depth: int) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Found only now: what stands in a field is first looked at when somebody wants it.
         raise InvalidRequest(f"`{field}` is not valid JSON.", param=field) from None
+    check_depth(field, value, max_depth)
+    return value
+
+
+def check_depth(field: str, value: Any, max_depth: int) -> None:
+    """Raises InvalidRequest where a value nests deeper than that."""
     if _is_deeper(value, max_depth):
         raise too_deep(field)
-    return value
 
 
 def too_deep(field: str | None = None) -> InvalidRequest:

@@ -1,4 +1,4 @@
-"""What chat completions answer with: the plain reply, and the chunks of a streamed one.
+"""What chat completions answer with; `palaver.server.completion_stream` has the chunks of a streamed reply.
 
 `prompt` and a `role` in every delta are required by Together's SDKs; usage comes with the chunk that says why
 the reply ended, as Together sends it (OpenAI's extra chunk without choices breaks code that reads the first).
@@ -6,23 +6,39 @@ the reply ended, as Together sends it (OpenAI's extra chunk without choices brea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from palaver.core import ids
-from palaver.core.message import ToolCall
-from palaver.core.turn import ContentDelta, FinishReason, ReasoningDelta, TurnState, Usage
-from palaver.live import LiveEvent, LiveReply, Outcome
-from palaver.server.errors import ErrorDetail, error_event
-from palaver.stores.base import TurnRecord
+from palaver.core.message import Message
+from palaver.core.reply import Reply
+from palaver.core.turn import FinishReason, TurnState, Usage
+from palaver.live import LiveReply, Outcome
+from palaver.server.completion_logprobs import Logprobs, LogprobShape, shown_logprobs
+from palaver.server.errors import ErrorDetail
+from palaver.stores.base import OtherReply, TurnRecord
 
-CHUNK = "chat.completion.chunk"
-DONE = b"data: [DONE]\n\n"
+NO_PROMPT_LOGPROBS = "The log probabilities of the prompt are not told."
+ShownReason = FinishReason | Literal["function_call"]
 
-_encode = msgspec.json.Encoder().encode
+
+class ReplyForm(msgspec.Struct, frozen=True, kw_only=True):
+    """In which of the forms that are about a reply is told.
+
+    `logprobs` is whose shape log probabilities have, None where they were not asked for. `is_legacy` has a call in
+    the older form of `functions`, too. `has_whole_calls` has every piece of a call hold all fields, the known ones
+    empty: Together's Python SDK refuses others where it checks replies strictly.
+    """
+
+    logprobs: LogprobShape | None = None
+    is_legacy: bool = False
+    has_whole_calls: bool = False
+
+    def reason(self, reason: FinishReason | None) -> ShownReason:
+        """Why a reply ended; a reply that was stopped ended like any other."""
+        return "function_call" if self.is_legacy and reason == "tool_calls" else reason or "stop"
 
 
 class CachedTokens(msgspec.Struct, frozen=True):
@@ -57,31 +73,47 @@ class ReplyToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplyMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply. `reasoning` and `reasoning_content` are two names of the same text."""
+    """The reply. `reasoning` and `reasoning_content` are two names of the same text. `function_call` is the first
+    call, where `functions` were asked for."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     tool_calls: list[ReplyToolCall] = []
     reasoning: str | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
+    function_call: ReplyFunction | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     index: int = 0
     message: ReplyMessage
-    finish_reason: FinishReason
-    logprobs: None = None
+    finish_reason: ShownReason
+    logprobs: Logprobs | None = None
 
 
 class PromptText(msgspec.Struct, frozen=True):
     text: str
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole reply. `prompt` is always empty, as `echo` is not supported.
+class CompletionWarning(msgspec.Struct, frozen=True):
+    """What whoever asked should know although it went well."""
 
-    `status` and `error` are in a stored reply that is asked for later: how its turn ended, and why. One that
-    was cut off has the finish reason ``length``; one that failed before any text has no choices.
+    message: str
+
+
+class TriedModel(msgspec.Struct, frozen=True):
+    """A model that failed before its first token, so that another was asked."""
+
+    model: str
+    error: str
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole reply. `prompt` holds the prompt where `echo` was asked for, and is else empty.
+
+    What follows `warnings` is in a stored reply that is asked for later: `status` and `error` say how its turn
+    ended and why, `served_as` is the engine's own name of the model, `tried` are models that failed before it. A
+    reply that was cut off has the finish reason ``length``; a turn that failed before any text has no choices.
     """
 
     id: str
@@ -91,8 +123,11 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     prompt: list[PromptText] = []
     choices: list[Choice]
     usage: CompletionUsage | None
+    warnings: list[CompletionWarning] | UnsetType = UNSET
     status: TurnState | UnsetType = UNSET
     error: ErrorDetail | UnsetType = UNSET
+    served_as: str | UnsetType = UNSET
+    tried: list[TriedModel] | UnsetType = UNSET
 
 
 def usage_of(usage: Usage | None) -> CompletionUsage | None:
@@ -109,51 +144,30 @@ def usage_of(usage: Usage | None) -> CompletionUsage | None:
     )
 
 
-def _message(content: str, reasoning: str | None, calls: Sequence[ToolCall]) -> ReplyMessage:
-    return ReplyMessage(
-        content=None if calls and not content else content,
-        tool_calls=_numbered(calls, 0),
-        reasoning=reasoning or UNSET,
-        reasoning_content=reasoning or UNSET,
-    )
+def shown_warnings(outcome: Outcome, form: ReplyForm) -> list[CompletionWarning]:
+    """What whoever asked should know: from the engine, and what of the request this reply does not hold."""
+    missing = [NO_PROMPT_LOGPROBS] if outcome.prompt is not None and form.logprobs is not None else []
+    return [CompletionWarning(message) for message in (*outcome.warnings, *missing)]
 
 
-def _numbered(calls: Sequence[ToolCall], first: int) -> list[ReplyToolCall]:
-    return [
-        ReplyToolCall(
-            id=call.id, index=i, function=ReplyFunction(call.function.name, call.function.arguments)
-        )
-        for i, call in enumerate(calls, first)
-    ]
-
-
-def completion(live: LiveReply, outcome: Outcome) -> Completion:
+def completion(live: LiveReply, outcome: Outcome, form: ReplyForm) -> Completion:
     """The reply of a turn that has just ended."""
-    calls = [call for event in live.tool_calls for call in event.calls]
-    choice = Choice(
-        message=_message(live.content, live.reasoning, calls), finish_reason=outcome.finish_reason or "stop"
-    )
     return Completion(
         id=ids.as_chat_completion(live.turn),
         created=live.created,
         model=live.model,
-        choices=[choice],
+        prompt=[] if outcome.prompt is None else [PromptText(outcome.prompt)],
+        choices=[_choice(i, reply.message, reply, form) for i, reply in enumerate(live.replies())],
         usage=usage_of(outcome.usage),
+        warnings=shown_warnings(outcome, form) or UNSET,
     )
 
 
 def stored_completion(turn: TurnRecord) -> Completion:
     """The reply of a turn that ended some time ago."""
-    cut_off = turn.state is TurnState.INCOMPLETE
-    choices = []
-    if turn.reply is not None:
-        message = turn.reply.message
-        reply = _message(
-            message.text, message.reasoning or message.reasoning_content, message.tool_calls or ()
-        )
-        choices = [
-            Choice(message=reply, finish_reason=turn.finish_reason or ("length" if cut_off else "stop"))
-        ]
+    first = OtherReply(
+        item=turn.reply, finish_reason=turn.finish_reason, deltas=turn.deltas, logprobs=turn.logprobs
+    )
     error: ErrorDetail | UnsetType = UNSET
     if turn.error_message:
         error = ErrorDetail(turn.error_message, "server_error", None, turn.error_code)
@@ -161,55 +175,58 @@ def stored_completion(turn: TurnRecord) -> Completion:
         id=ids.as_chat_completion(turn.id),
         created=turn.created_at // 1000,
         model=turn.model,
-        choices=choices,
+        choices=[
+            choice
+            for i, reply in enumerate([first, *turn.others])
+            if (choice := _stored_choice(i, reply, turn.state)) is not None
+        ],
         usage=usage_of(turn.usage),
+        warnings=[CompletionWarning(message) for message in turn.warnings] or UNSET,
         status=turn.state,
         error=error,
+        served_as=UNSET if turn.served_as is None else turn.served_as,
+        tried=[TriedModel(each.model, each.error) for each in turn.tried] or UNSET,
     )
 
 
-class Chunks:
-    """Encodes a reply as it comes, as the data of server-sent events.
+def _stored_choice(index: int, stored: OtherReply, state: TurnState) -> Choice | None:
+    """None for a reply that was deleted, and for one of which nothing came because its turn failed."""
+    if stored.item is None:
+        if stored.finish_reason is None:
+            return None
+        message = Message("assistant")
+    elif stored.item.deleted:
+        return None
+    else:
+        message = stored.item.message
+    cut_off: FinishReason = "length" if state is TurnState.INCOMPLETE else "stop"
+    reply = Reply(finish_reason=stored.finish_reason or cut_off, logprobs=stored.logprobs)
+    return _choice(index, message, reply, ReplyForm(logprobs="openai"))
 
-    Between two chunks of one reply only the text differs, so the rest is encoded once.
-    """
 
-    def __init__(self, live: LiveReply) -> None:
-        start = {
-            "id": ids.as_chat_completion(live.turn),
-            "object": CHUNK,
-            "created": live.created,
-            "model": live.model,
-        }
-        self._head = b"data: " + _encode(start)[:-1] + b',"choices":[{"index":0,"delta":{"role":"assistant",'
-        self._tail = b'},"logprobs":null,"finish_reason":null}],"usage":null}\n\n'
-        self._content = self._head + b'"content":'
-        self._calls = 0
+def _choice(index: int, message: Message, reply: Reply, form: ReplyForm) -> Choice:
+    """One reply: its message, and what `reply` says besides."""
+    shape = form.logprobs if reply.logprobs else None
+    return Choice(
+        index=index,
+        message=_message(message, form),
+        finish_reason=form.reason(reply.finish_reason),
+        logprobs=None if shape is None else shown_logprobs(reply.logprobs, shape),
+    )
 
-    def events(self, news: Sequence[LiveEvent]) -> bytes:
-        """What has come, as one piece."""
-        return b"".join([self._event(event) for event in news])
 
-    def _event(self, event: LiveEvent) -> bytes:
-        if isinstance(event, ContentDelta):
-            return self._content + _encode(event.text) + self._tail
-        delta: dict[str, Any] = {"content": ""}  # never missing: who prints it would print "None"
-        if isinstance(event, ReasoningDelta):
-            delta |= {"reasoning": event.text, "reasoning_content": event.text}
-        else:
-            delta |= {"tool_calls": _numbered(event.calls, self._calls)}
-            self._calls += len(event.calls)
-        return self._head + _encode(delta)[1:-1] + self._tail
-
-    def end(self, outcome: Outcome) -> bytes:
-        """The last piece: why it ended and what it cost, or the error that ended it.
-
-        After an error nothing follows, not even ``[DONE]``: the stream was no success.
-        """
-        if outcome.error is not None:
-            return error_event(outcome.error)
-        reason, usage = _encode(outcome.finish_reason or "stop"), _encode(usage_of(outcome.usage))
-        finish = (
-            b'"content":""},"logprobs":null,"finish_reason":' + reason + b'}],"usage":' + usage + b"}\n\n"
+def _message(message: Message, form: ReplyForm) -> ReplyMessage:
+    reasoning = message.reasoning or message.reasoning_content or UNSET
+    calls = [
+        ReplyToolCall(
+            id=call.id, index=i, function=ReplyFunction(call.function.name, call.function.arguments)
         )
-        return self._head + finish + DONE
+        for i, call in enumerate(message.tool_calls or ())
+    ]
+    return ReplyMessage(
+        content=None if calls and not message.text else message.text,
+        tool_calls=calls,
+        reasoning=reasoning,
+        reasoning_content=reasoning,
+        function_call=calls[0].function if calls and form.is_legacy else UNSET,
+    )

@@ -14,17 +14,20 @@ from palaver.core.errors import TurnNotFound, TurnRunning
 from palaver.core.turn import TurnState
 from palaver.live import LiveReply
 from palaver.server.body import read_body
-from palaver.server.completion_reply import Chunks, Completion, completion, stored_completion
-from palaver.server.completion_request import CompletionRequest, chat_request, read_request
+from palaver.server.completion_body import CompletionRequest
+from palaver.server.completion_reply import Completion, ReplyForm, completion, stored_completion
+from palaver.server.completion_request import chat_request, read_request
+from palaver.server.completion_stream import Chunks
 from palaver.server.exchange import exchange_of
-from palaver.server.parameters import ONLY, WITHOUT_EFFECT
+from palaver.server.parameters import ELSEWHERE, INTERNALS, ONLY, TEMPLATE_INTERNALS, WITHOUT_EFFECT
 from palaver.server.route import Operation, json_response, path_value
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import EventStream, unless_gone
 
 HEADERS = {
     "palaver-conversation": "As `conversation` in the body, which goes first.",
-    "X-OpenWebUI-Chat-Id": "As `palaver-conversation`, which goes first.",
+    "X-OpenWebUI-Chat-Id": "As `palaver-conversation`, which goes first. With it, a single user message that is "
+    "neither streamed nor with tools is a task of the app's own, such as a title: it is kept beside the chat.",
     "palaver-user": "Who is speaking; see `user` in the body.",
     "X-OpenWebUI-User-Id": "Who is speaking; see `user` in the body.",
     "Idempotency-Key": "Requests with the same key are answered once, within 24 hours; one with another body is "
@@ -91,12 +94,14 @@ class Completions:
         exchange = exchange_of(request)
         model = await self._chat.catalog.find(asked.body.model)
         await exchange.identify_again()  # an upstream may have taken its time to say what it has
-        live = await self._chat.say(chat_request(asked, request.headers, exchange.owner, model))
+        wanted = chat_request(asked, request.headers, exchange.owner, model, self._settings)
+        live = await self._chat.say(wanted)
         exchange.admitted(live)
+        form = asked.form(request.headers)
         if asked.body.stream:
-            return EventStream(live, Chunks(live), self._settings)
+            return EventStream(live, Chunks(live, form), self._settings)
         with live.reader():
-            return json_response(await unless_gone(request.receive, _whole(live)))
+            return json_response(await unless_gone(request.receive, _whole(live, form)))
 
     async def retrieve(self, request: Request) -> Response:
         owner, turn = exchange_of(request).owner, _turn_of(request)
@@ -105,9 +110,10 @@ class Completions:
         record = await self._chat.store.turn(owner, turn)
         if not record.state.ended:
             raise TurnRunning
-        if record.reply is not None and record.reply.deleted:
+        shown = stored_completion(record)
+        if record.reply is not None and record.reply.deleted and not shown.choices:
             raise TurnNotFound("The reply of this turn was deleted.", code="message_deleted")
-        return json_response(stored_completion(record))
+        return json_response(shown)
 
     async def cancel(self, request: Request) -> Response:
         owner, turn = exchange_of(request).owner, _turn_of(request)
@@ -118,11 +124,11 @@ class Completions:
         return json_response(CompletionStatus(id=ids.as_chat_completion(turn), status=state))
 
 
-async def _whole(live: LiveReply) -> Completion:
+async def _whole(live: LiveReply, form: ReplyForm) -> Completion:
     outcome = await live.ended()
     if outcome.error is not None:
         raise outcome.error
-    return completion(live, outcome)
+    return completion(live, outcome, form)
 
 
 def _turn_of(request: Request) -> str:
@@ -136,20 +142,32 @@ def _turn_of(request: Request) -> str:
 def _description() -> str:
     ignored = "; ".join(f"`{name}` ({why})" for name, why in WITHOUT_EFFECT.items())
     refused = ", ".join(f"`{name}`" for name in ONLY)
+    elsewhere = ", ".join(f"`{name}`" for name in ELSEWHERE)
+    internals = ", ".join(f"`{name}`" for name in INTERNALS)
+    applying = ", ".join(f"`{name}`" for name in TEMPLATE_INTERNALS)
     return f"""\
 Together's and OpenAI's chat completions. The reply's headers name the turn (`palaver-turn`) and its \
 conversation (`palaver-conversation`: an id, or `none` where the turn is not stored). The reply's `model` \
 names what answered.
 
-A stream is `data: {{chunk}}` lines up to `data: [DONE]`; usage is in the chunk that has a `finish_reason`. \
+A stream is `data: {{chunk}}` lines up to `data: [DONE]`; usage is in the last chunk that has a `finish_reason`. \
 An error in mid-reply is `data: {{"error": {{…}}}}`, and the stream ends there. Comments keep a silent \
 stream alive.
 
 Who stops reading does not stop the reply; see `palaver-on-leave` and cancel.
 
-Accepted without effect: {ignored}.
+What the model's engine cannot do is refused with 400 (`unsupported_parameter`), which names the field: sampling \
+parameters, tools, forms, reasoning, log probabilities, content that is not text. Values that change nothing pass.
 
-Refused with 400 (`unsupported_parameter`) unless they ask for nothing (null, an empty list, `n` of 1, a \
-`response_format` of text and so on), because they are not supported yet: {refused}; content that is not \
-text and messages of tools, where the model does not take them; sampling parameters that its engine does not \
-have. Other parameters are handed to engines that take unknown ones, and ignored by the others."""
+Attachments are `data:` URLs or base64, up to the server's limit. Remote addresses are refused, except from hosts \
+that the server allows, and for models whose own server fetches them.
+
+Accepted without effect, and handed on to upstreams: {ignored}.
+
+Refused unless they ask for nothing (null, `modalities` of text): {refused}. All but `audio` and `modalities` are \
+handed on to upstreams, and so are {elsewhere}; other engines refuse these in favour of `response_format`.
+
+Refused for every model, because they steer the inside of an engine: {internals}; in `chat_template_kwargs`: \
+{applying}.
+
+Parameters that nobody knows are handed on to upstreams, and ignored by other engines."""

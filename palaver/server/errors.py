@@ -109,7 +109,8 @@ def detail_of(error: Exception) -> ErrorDetail:
     if isinstance(error, e.RequestError):
         return ErrorDetail(error.message, meaning.type, error.param, error.code or meaning.code)
     if isinstance(error, e.PalaverError):
-        return ErrorDetail(error.public, meaning.type, None, meaning.code)
+        param = error.param if isinstance(error, e.EngineRefused) else None
+        return ErrorDetail(error.public, meaning.type, param, meaning.code)
     if isinstance(error, HTTPException):
         return ErrorDetail(error.detail, meaning.type, None, meaning.code)
     return ErrorDetail(UNFORESEEN_MESSAGE, meaning.type, None, meaning.code)

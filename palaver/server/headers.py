@@ -58,3 +58,13 @@ def on_leave_of(headers: Headers) -> OnLeave:
     raise InvalidRequest(
         "The header `palaver-on-leave` must be one of finish, grace.", param="palaver-on-leave"
     )
+
+
+def is_together(headers: Headers) -> bool:
+    """Whether one of Together's SDKs asks: some replies have another shape for them than for everybody else."""
+    return "Together/" in headers.get("user-agent", "")
+
+
+def is_openai(headers: Headers) -> bool:
+    """Whether one of OpenAI's SDKs asks (``OpenAI/Python 3.54.0``, ``AsyncOpenAI/Python …``, ``OpenAI/JS …``)."""
+    return "OpenAI/" in headers.get("user-agent", "")

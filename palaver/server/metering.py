@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from palaver.core import ids
 from palaver.core.errors import RateLimited
-from palaver.core.turn import TurnState
+from palaver.core.turn import Delta, ToolCallDelta, TurnState
 from palaver.live import LiveReply, Outcome
 from palaver.server.limits import Allowance
 from palaver.stores.base import ApiKey
@@ -50,6 +50,11 @@ class Meter:
                 )
         if self._requests is not None:
             self._requests.use(1, now)
+
+    def charge(self, tokens: int) -> None:
+        """Charge tokens that no turn is charged for."""
+        if self._tokens is not None:
+            self._tokens.use(tokens, self._clock())
 
     def charge_at_end(self, live: LiveReply, sent: int, since: int) -> None:
         """Charge a turn's tokens when it ends, once, whoever reads it.
@@ -109,7 +114,16 @@ def cost(live: LiveReply, outcome: Outcome, sent: int) -> int:
         return outcome.usage.prompt_tokens + outcome.usage.completion_tokens
     if outcome.state is TurnState.FAILED:
         return 0
-    return math.ceil((sent + len(live.content) + len(live.reasoning)) / CHARACTERS_PER_TOKEN)
+    return estimate(sent + sum(_length(event) for event in live.events))
+
+
+def estimate(characters: int) -> int:
+    """About how many tokens so many characters are."""
+    return math.ceil(characters / CHARACTERS_PER_TOKEN)
+
+
+def _length(event: Delta) -> int:
+    return len(event.arguments if isinstance(event, ToolCallDelta) else event.text)
 
 
 def _seconds(wait: int) -> int:

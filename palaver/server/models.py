@@ -12,22 +12,27 @@ from starlette.responses import Response
 
 from palaver.core.errors import EngineError
 from palaver.engines.base import Catalog, Model
+from palaver.server.headers import is_together
 from palaver.server.route import Operation, json_response, path_value
 
 
 class ModelBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A model. `created` is 0: it is not known. What is not known of the rest is left out."""
+    """A model. `created` is 0: it is not known. What is not known of the rest is left out.
+
+    `loading` is there while it is being loaded: how much of it is, from 0 to 1.
+    """
 
     id: str
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "palaver"
-    type: Literal["chat"] = "chat"
+    type: Literal["chat", "embedding"]
     display_name: str
     organization: str = "palaver"
     context_length: int | UnsetType = UNSET
     description: str | UnsetType = UNSET
     aliases: list[str]
+    loading: float | UnsetType = UNSET
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +69,7 @@ class Models:
     async def list(self, request: Request) -> Response:
         found = [_shown(model) for model in await self._catalog.models()]
         # The two shapes exclude each other: each SDK fails on the other's.
-        if "Together/" in request.headers.get("user-agent", ""):
+        if is_together(request.headers):
             return json_response(found)
         return json_response(ModelList(data=found))
 
@@ -79,8 +84,10 @@ class Models:
 def _shown(model: Model) -> ModelBody:
     return ModelBody(
         id=model.name,
+        type=model.kind,
         display_name=model.name,
         context_length=UNSET if model.context_size is None else model.context_size,
         description=model.description or UNSET,
         aliases=list(model.aliases),
+        loading=UNSET if model.loading is None else model.loading,
     )

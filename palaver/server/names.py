@@ -11,7 +11,7 @@ from palaver.core.errors import InvalidRequest
 from palaver.server.headers import header_text
 
 if TYPE_CHECKING:
-    from palaver.server.completion_request import CompletionRequest
+    from palaver.server.completion_body import CompletionRequest
 
 NO_NAMES = (".", "..")
 """What clients take out of a path before they send it: nothing of that name could be shown or deleted."""
@@ -52,3 +52,15 @@ def conversation_of(headers: Headers, body: CompletionRequest) -> str | None:
                 named, header
             )  # `none` says a reply that was not stored; clients send it back
     return None
+
+
+def is_task(headers: Headers, body: CompletionRequest) -> bool:
+    """Whether an app asks on its own account beside a conversation, such as for a title.
+
+    Open WebUI names the chat in these requests, too: one user message, neither streamed nor with tools. The title's
+    comes before the chat's own first question.
+    """
+    is_named = body.conversation is not None or header_text(headers, "palaver-conversation") is not None
+    if is_named or body.parent is not None or header_text(headers, "x-openwebui-chat-id") is None:
+        return False
+    return [message.role for message in body.messages] == ["user"] and not (body.stream or body.tools)

@@ -19,6 +19,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``*`` allows everything. `cors_origins` are origins of web pages that may call (``https://app.example``,
     or ``*`` for all), besides those of this server itself.
 
+    `max_attachment` is how large a picture or file in a message may be, in bytes, decoded. `media_hosts` are the
+    hosts whose ``http`` and ``https`` addresses may stand in messages; ``*`` allows all. Addresses are refused
+    else, except for models whose own server fetches them.
+
     `max_depth` is how deep JSON may nest. `hold_seconds` is how long the headers of a stream wait for the
     engine, so that its refusal has a status of its own; `keepalive_seconds` how long a stream is silent
     before a comment says that it lives.
@@ -31,6 +35,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
     max_body_bytes: int = 32 * 1024 * 1024
     max_messages: int = 10_000
+    max_attachment: int = 20 * 1024 * 1024
+    media_hosts: tuple[str, ...] = ()
     max_depth: int = 64
     hold_seconds: float = 5.0
     keepalive_seconds: float = 15.0

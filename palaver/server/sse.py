@@ -11,7 +11,8 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from palaver.live import LiveEvent, LiveReply, Outcome
+from palaver.core.turn import Delta
+from palaver.live import LiveReply, Outcome
 from palaver.server.errors import error_event
 from palaver.server.exchange import ClientGone
 from palaver.server.settings import ServerSettings
@@ -20,6 +21,9 @@ KEEP_ALIVE = b": keep-alive\n\n"
 """A comment, which all clients skip. No event of ours has an ``id:`` line: once one was sent, a comment makes
 the Python SDKs emit an empty event and fail."""
 
+LOADING_SECONDS = 2.0
+"""How often it is told how much of a model is loaded."""
+
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -27,7 +31,7 @@ T = TypeVar("T")
 class Encoder(Protocol):
     """Gives a reply the form of one API's events."""
 
-    def events(self, news: Sequence[LiveEvent]) -> bytes:
+    def events(self, news: Sequence[Delta]) -> bytes:
         """What has come, as one piece. Never empty."""
 
     def end(self, outcome: Outcome) -> bytes:
@@ -38,8 +42,8 @@ class EventStream(Response):
     """A reply, streamed to whoever reads it.
 
     The headers wait until the engine has taken the request, at most `hold_seconds`: an error up to then is
-    raised and gets a status of its own. After that comments keep the connection alive. A reader that leaves
-    takes nothing away, and raises ClientGone here.
+    raised and gets a status of its own. After that comments keep the connection alive; while a model is being
+    loaded they say how much of it is. A reader that leaves takes nothing away, and raises ClientGone here.
     """
 
     media_type = "text/event-stream;charset=utf-8"
@@ -60,10 +64,10 @@ class EventStream(Response):
         accepted = await self._live.accepted(self._hold)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if not accepted:
-            await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+            await send({"type": "http.response.body", "body": _comment(self._live), "more_body": True})
         try:
             async with (
-                _kept_alive(send, self._silence) as told,
+                _kept_alive(send, self._silence, self._live) as told,
                 contextlib.aclosing(self._live.follow()) as pieces,
             ):
                 async for news in pieces:
@@ -80,7 +84,9 @@ class EventStream(Response):
 
 
 @contextlib.asynccontextmanager
-async def _kept_alive(send: Send, silence: float) -> AsyncGenerator[Callable[[], None], None]:
+async def _kept_alive(
+    send: Send, silence: float, live: LiveReply
+) -> AsyncGenerator[Callable[[], None], None]:
     """Send a comment whenever `silence` seconds pass in which nothing was told (call what this gives).
 
     One task looks on from the side: a timer for each piece would cost more than the piece.
@@ -94,9 +100,10 @@ async def _kept_alive(send: Send, silence: float) -> AsyncGenerator[Callable[[],
 
     async def watch() -> None:
         while True:
-            await asyncio.sleep(last + silence - loop.time())
-            if loop.time() - last >= silence:
-                await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+            pause = silence if live.progress() is None else min(silence, LOADING_SECONDS)
+            await asyncio.sleep(last + pause - loop.time())
+            if loop.time() - last >= pause:
+                await send({"type": "http.response.body", "body": _comment(live), "more_body": True})
                 told()
 
     watching = asyncio.create_task(watch())
@@ -105,6 +112,15 @@ async def _kept_alive(send: Send, silence: float) -> AsyncGenerator[Callable[[],
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+def _comment(live: LiveReply) -> bytes:
+    """What is said where there is nothing to say yet: ``: loading NAME 40 %``, or only that it lives."""
+    loaded = live.progress()
+    if loaded is None:
+        return KEEP_ALIVE
+    name = "".join(character for character in live.model if character.isprintable())
+    return f": loading {name} {loaded * 100:.0f} %\n\n".encode()
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -15,6 +15,7 @@ from together import Together
 
 from tests.conftest import environment
 from tests.sdks.conftest import NODE
+from tests.sdks.waiting import LONG, within
 
 Sdk = Literal["openai", "together"]
 SDKS: tuple[Sdk, ...] = ("openai", "together")
@@ -90,7 +91,7 @@ async def ask_typescript(node: str, jobs: Sequence[Job]) -> list[Got]:
     return msgspec.json.decode(await run_node(node, "asking.mjs", jobs), type=list[Got])
 
 
-async def run_node(node: str, script: str, given: Any) -> bytes:
+async def run_node(node: str, script: str, given: Any, patience: float = LONG) -> bytes:
     """Run a script of `tests/sdks/node` with this as JSON on its standard input; what it prints."""
     process = await asyncio.create_subprocess_exec(
         node,
@@ -100,7 +101,13 @@ async def run_node(node: str, script: str, given: Any) -> bytes:
         stderr=asyncio.subprocess.PIPE,
         env=environment(),
     )
-    said, errors = await process.communicate(msgspec.json.encode(given))
+    try:
+        async with within(patience, f"node to run {script}"):
+            said, errors = await process.communicate(msgspec.json.encode(given))
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode == 0, errors.decode()
     return said
 
@@ -110,5 +117,9 @@ async def ask(language: Language, node: str, jobs: Sequence[Job]) -> list[Got]:
     if language == "typescript":
         return await ask_typescript(node, jobs)
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return await asyncio.gather(*(loop.run_in_executor(threads, ask_python, job) for job in jobs))
+    threads = ThreadPoolExecutor(AT_ONCE)
+    try:
+        async with within(LONG, f"the Python SDKs to do {len(jobs)} jobs"):
+            return await asyncio.gather(*(loop.run_in_executor(threads, ask_python, job) for job in jobs))
+    finally:
+        threads.shutdown(wait=False)  # for one that waits in vain does so for what this loop is to do

@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import environment, require_program
+from tests.sdks.waiting import PATIENCE, first_line
 
 NODE = Path(__file__).parent / "node"
+INSTALLED = NODE / "node_modules" / ".package-lock.json"
+"""What npm writes last."""
 READY = "palaver is ready at "
 
 
@@ -37,12 +41,12 @@ def serving(folder: Path, *options: str, **settings: str) -> Iterator[str]:
     )
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
+        line = first_line(process, process.stdout)
         assert line.startswith(READY), (line, (folder / "serve.log").read_text())
         yield line.removeprefix(READY).strip()
     finally:
         process.terminate()
-        assert process.wait(20) == 0, (folder / "serve.log").read_text()
+        assert process.wait(PATIENCE) == 0, (folder / "serve.log").read_text()
         process.stdout.close()
         log.close()
 
@@ -58,8 +62,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def node() -> str:
     """The program node, with the SDKs of `tests/sdks/node` installed."""
     program = require_program("node")
-    if not (NODE / "node_modules" / "openai").exists():
-        subprocess.run([require_program("npm"), "ci", "--silent"], cwd=NODE, check=True, timeout=300)
+    with FileLock(Path(sys.prefix) / "node-install.lock"):  # of all who run tests here
+        if not INSTALLED.exists():
+            subprocess.run([require_program("npm"), "ci", "--silent"], cwd=NODE, check=True, timeout=300)
     return program
 
 

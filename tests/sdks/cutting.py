@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tests.sdks.waiting import PATIENCE, within
+
 END_OF_HEAD = b"\r\n\r\n"
 LARGEST = 16 * 1024 * 1024
 
@@ -41,7 +43,8 @@ class Attempt(msgspec.Struct, frozen=True):
 class Line:
     """The address of a server to one client. The n-th request breaks off as `cuts[n]` says, the others pass.
 
-    `running` is set by who knows when the server has begun to answer, for cuts while it does.
+    `running` is set by who knows when the server has begun to answer, for cuts while it does. Whatever a line waits
+    for, except a client's next request, it waits for PATIENCE; then the block that it serves fails.
     """
 
     def __init__(self, cuts: Sequence[Cut] = (), running: asyncio.Event | None = None) -> None:
@@ -67,24 +70,28 @@ class Line:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the client."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = await reader.readuntil(END_OF_HEAD)
-                body = await reader.readexactly(int(_header(head, "content-length") or 0))
-                number = len(self.attempts)
-                self.attempts.append(Attempt(_header(head, "x-stainless-retry-count"), body))
-                cut = self._cuts[number] if number < len(self._cuts) else None
-                if cut is Cut.HELD_UP:
-                    await _close(writer)
-                    await self._passed.wait()
-                if cut is not Cut.BEFORE:
-                    await self._forward(head + body, cut, writer)
-                if cut is not None:
-                    break
-        await _close(writer)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while True:
+                    head = await reader.readuntil(END_OF_HEAD)
+                    body = await reader.readexactly(int(_header(head, "content-length") or 0))
+                    number = len(self.attempts)
+                    self.attempts.append(Attempt(_header(head, "x-stainless-retry-count"), body))
+                    cut = self._cuts[number] if number < len(self._cuts) else None
+                    if cut is Cut.HELD_UP:
+                        await _close(writer)
+                        async with within(PATIENCE, f"a request to be answered after number {number}"):
+                            await self._passed.wait()
+                    if cut is not Cut.BEFORE:
+                        await self._forward(head + body, cut, writer)
+                    if cut is not None:
+                        break
+        finally:
+            await _close(writer)
 
     async def _forward(self, request: bytes, cut: Cut | None, writer: asyncio.StreamWriter) -> None:
-        await self._has_target.wait()
+        async with within(PATIENCE, "a server to lead to"):
+            await self._has_target.wait()
         assert self._target is not None
         server = urlsplit(self._target)
         from_server, to_server = await asyncio.open_connection(server.hostname, server.port, limit=LARGEST)
@@ -93,9 +100,13 @@ class Line:
             await to_server.drain()
             if cut is Cut.RUNNING:
                 assert self._running is not None
-                await self._running.wait()
+                async with within(PATIENCE, "the server to begin its answer"):
+                    await self._running.wait()
             if cut not in (Cut.FORWARDED, Cut.RUNNING):
-                await self._answer(cut, from_server, writer)
+                async with within(
+                    PATIENCE, "the server's answer" + (f", which is cut {cut.value}" if cut else "")
+                ):
+                    await self._answer(cut, from_server, writer)
         finally:
             await _close(to_server)
 
@@ -128,13 +139,28 @@ class Line:
 async def cutting(
     address: str | None, cuts: Sequence[Cut] = (), running: asyncio.Event | None = None
 ) -> AsyncIterator[Line]:
-    """A line to the server at `address`, with an address of its own (`Line.address`) until the end of the block."""
+    """A line to the server at `address`, with an address of its own (`Line.address`) until the end of the block.
+
+    What fails in the line fails the block, in an ExceptionGroup.
+    """
     line = Line(cuts, running)
     line.lead_to(address)
-    server = await asyncio.start_server(line.serve, "127.0.0.1", 0, limit=LARGEST)
-    line.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
-        yield line
+    async with asyncio.TaskGroup() as group:
+        tasks: list[asyncio.Task[None]] = []
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # asyncio holds what serves a connection until the client goes away, and a request that is held up goes on
+            # after that: garbage collection would end it.
+            tasks.append(group.create_task(line.serve(reader, writer)))
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=LARGEST)
+        line.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            async with server:
+                yield line
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _header(head: bytes, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from palaver.engines.scripted import ScriptedEngine
 from palaver.server.app import ServerSettings, build_app
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
+from tests.sdks.waiting import PATIENCE, until, within
 from tests.server.conftest import listening
 from tests.whole.serving import rows
 
@@ -64,20 +66,29 @@ class House:
 
     async def repeated(self, model: str, count: int = 2) -> None:
         """Wait until so many requests have come to the turns of this model."""
-        while len(attempts_of(self.folder, model)) < count:
-            await asyncio.sleep(0.01)
+        # Many tests of this kind run at once, so each asks no more often than needed.
+        await until(
+            lambda: len(attempts_of(self.folder, model)) >= count,
+            f"{count} requests to {model}",
+            every=0.05,
+        )
 
     async def read_again(self, engine: Held) -> None:
         """Wait until the reply of a held engine has lost its reader and found another."""
-        await engine.began.wait()
+        async with within(PATIENCE, "the engine to begin"):
+            await engine.began.wait()
         for readers in (0, 1):
-            while (live := self.chat.live("local", engine.turn)) is None or live.readers != readers:
-                await asyncio.sleep(0.01)
+            await until(partial(self._has_readers, engine, readers), f"the reply to have {readers} readers")
+
+    def _has_readers(self, engine: Held, count: int) -> bool:
+        live = self.chat.live("local", engine.turn)
+        return live is not None and live.readers == count
 
     async def ended(self, model: str) -> None:
         """Wait until all turns of this model have ended."""
-        while not all(turn["ended_at"] for turn in self.turns(model)):
-            await asyncio.sleep(0.01)
+        await until(
+            lambda: all(turn["ended_at"] for turn in self.turns(model)), f"the end of all turns of {model}"
+        )
 
 
 def turns_of(folder: Path, model: str) -> list[dict[str, Any]]:

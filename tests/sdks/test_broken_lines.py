@@ -15,6 +15,7 @@ from palaver.engines.scripted import ScriptedEngine
 from tests.sdks.asking import LANGUAGES, SDKS, Got, Job, Language, Sdk, ask, question
 from tests.sdks.cutting import Attempt, Cut, Line, cutting
 from tests.sdks.house import Held, House, attempts_of, house, messages_with, turns_of
+from tests.sdks.waiting import PATIENCE, within
 
 # What breaks at the first request and at the second, by the name of the case.
 CASES: dict[str, tuple[Cut, ...]] = {
@@ -111,9 +112,10 @@ async def _live_through(folder: Path, node: str) -> dict[Case, Seen]:
             if isinstance(engine, Held):
                 group.create_task(_release_when_repeated(palaver, model, engine))
         got = await _ask_all(every, lines, node)
-        held_up = {
-            c: await line.held_up for c, line in zip(every, lines, strict=True) if Cut.HELD_UP in c.cuts
-        }
+        async with within(PATIENCE, "the answers to what was held up"):
+            held_up = {
+                c: await line.held_up for c, line in zip(every, lines, strict=True) if Cut.HELD_UP in c.cuts
+            }
     return {
         case: Seen(found, line.attempts, len(engines[case.model].prompts), held_up.get(case))
         for case, found, line in zip(every, got, lines, strict=True)

@@ -35,14 +35,10 @@ def test_python(script: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("script", ["together_typescript.mjs", "openai_typescript.mjs"])
-def test_typescript(script: str, address: str, node: str) -> None:
-    # node looks for packages beside the script, so it runs where they are installed.
-    copy = NODE / f".{script}"
-    shutil.copy(GUIDE / script, copy)
-    try:
-        answer = run([node, str(copy)], address)
-    finally:
-        copy.unlink()
+def test_typescript(script: str, address: str, node: str, tmp_path: Path) -> None:
+    # node looks for packages beside the script.
+    (tmp_path / "node_modules").symlink_to(NODE / "node_modules", target_is_directory=True)
+    answer = run([node, str(shutil.copy(GUIDE / script, tmp_path))], address)
     assert ANSWER in answer
     assert PLACE in answer
 

@@ -16,6 +16,7 @@ from palaver.engines.scripted import ScriptedEngine
 from tests.sdks.asking import LANGUAGES, SDKS, Language, Sdk, run_node
 from tests.sdks.house import House, house
 from tests.sdks.talking import Exchange, Move, distinct_nodes, moves, talk
+from tests.sdks.waiting import PATIENCE, within
 from tests.whole.serving import rows
 
 
@@ -37,11 +38,14 @@ class Talked(msgspec.Struct):
 
 
 async def converse(sdk: Sdk, language: Language, node: str, palaver: House, made: Sequence[Move]) -> Talked:
+    patience = PATIENCE + len(made)
     if language == "python":
         heard: list[str] = []
-        return Talked(await asyncio.to_thread(talk, sdk, palaver.address, made, heard.append), heard)
+        async with within(patience, f"{len(made)} turns with the SDK"):
+            exchanges = await asyncio.to_thread(talk, sdk, palaver.address, made, heard.append)
+        return Talked(exchanges, heard)
     given = {"sdk": sdk, "address": palaver.address, "moves": made}
-    return msgspec.json.decode(await run_node(node, "talking.mjs", given), type=Talked)
+    return msgspec.json.decode(await run_node(node, "talking.mjs", given, patience), type=Talked)
 
 
 async def prove(

@@ -14,6 +14,7 @@ from palaver.engines.scripted import ScriptedEngine
 from tests.sdks.asking import LANGUAGES, SDKS, Job, Language, Sdk, ask, question
 from tests.sdks.cutting import Cut, Line, cutting
 from tests.sdks.house import house, messages_with, turns_of
+from tests.sdks.waiting import PATIENCE, until, within
 from tests.whole.serving import rows, server
 from tests.whole.test_many_kills import check_whole
 
@@ -83,11 +84,13 @@ async def test_killed_between_two_tries(tmp_path: Path, node: str) -> None:
                 asyncio.create_task(ask(language, node, [job]))
                 for (_, language), job in zip(clients, jobs, strict=True)
             ]
-            while len(rows(tmp_path, "SELECT * FROM turn_log")) < len(clients):
-                await asyncio.sleep(0.02)
+            await until(
+                lambda: len(rows(tmp_path, "SELECT * FROM turn_log")) >= len(clients),
+                "a log of each running reply",
+            )
             lead_to(lines, None)
             process.kill()
-            process.wait(20)
+            process.wait(PATIENCE)
         with server(tmp_path, "scripted") as (_, address):
             lead_to(lines, address)
             answers = [got for (got,) in await asyncio.gather(*asking)]
@@ -133,7 +136,7 @@ async def test_answered_before_the_server_was_killed(tmp_path: Path, node: str) 
             ]
             await asyncio.gather(*(stop_when_answered(line) for line in lines))
             process.kill()
-            process.wait(20)
+            process.wait(PATIENCE)
         with server(tmp_path, "scripted") as (_, address):
             lead_to(lines, address)
             answers = [got for (got,) in await asyncio.gather(*asking)]
@@ -145,7 +148,8 @@ async def test_answered_before_the_server_was_killed(tmp_path: Path, node: str) 
 
 
 async def stop_when_answered(line: Line) -> None:
-    await line.answered.wait()
+    async with within(PATIENCE, "an answer that is not passed on"):
+        await line.answered.wait()
     line.lead_to(None)
 
 

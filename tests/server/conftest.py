@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from palaver.chat import Chat, ChatSettings
 from palaver.core.turn import EngineEvent, TurnState
 from palaver.core.window import Window
-from palaver.engines.base import SAMPLING, Options
+from palaver.engines.base import SAMPLING, Embedded, Options
 from palaver.engines.catalog import ModelCatalog, ModelSpec
 from palaver.engines.scripted import ScriptedEngine
 from palaver.server.app import ServerSettings, build_app
@@ -38,6 +38,8 @@ class HandEngine:
         self.steps: asyncio.Queue[EngineEvent | Exception] = asyncio.Queue()
         self.options: list[Options] = []
         self.windows: list[Window] = []
+        self.texts: list[tuple[str | list[int], str | None]] = []
+        """What it was given to complete: each text with what comes after the gap."""
         self.began = asyncio.Event()
         self._context = context
 
@@ -48,7 +50,7 @@ class HandEngine:
     async def context_size(self, model: str) -> int | None:
         return self._context
 
-    async def count(self, window: Window, model: str) -> int | None:
+    async def count(self, window: Window, options: Options) -> int | None:
         return sum(len(message.text) for message in window.messages)
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
@@ -60,6 +62,24 @@ class HandEngine:
             if isinstance(step, Exception):
                 raise step
             yield step
+
+    async def complete(
+        self, prompt: str | list[int], suffix: str | None, window: Window, options: Options
+    ) -> AsyncGenerator[EngineEvent, None]:
+        self.texts.append((prompt, suffix))
+        async with contextlib.aclosing(self.generate(window, options)) as events:
+            async for event in events:
+                yield event
+
+    async def embed(
+        self, texts: list[str] | list[list[int]], dimensions: int | None, window: Window, options: Options
+    ) -> Embedded:
+        """A vector of a text's length and its place, for each."""
+        self.windows.append(window)
+        self.options.append(options)
+        lengths = [len(text) for text in texts]
+        vectors = [[float(length), float(place)] for place, length in enumerate(lengths)]
+        return Embedded(vectors, sum(lengths))
 
     async def close(self) -> None:
         return None

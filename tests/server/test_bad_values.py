@@ -17,6 +17,11 @@ def body_with(**changes: Any) -> dict[str, Any]:
     return {"model": "scripted", "messages": [OK], **changes}
 
 
+def tools(*functions: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A body with these tools."""
+    return body_with(tools=[{"type": "function", "function": each} for each in functions], **changes)
+
+
 BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
     # the body, the field, words of the message
     ({"model": "scripted"}, "messages", "Input required: `messages` is missing."),
@@ -118,10 +123,161 @@ BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
     (body_with(safety_identifier="."), "safety_identifier", "cannot be '.'"),
     (body_with(user=5), "user", "must be a string or null"),
     (body_with(user="x" * 513), "user", "of length <= 512"),
+    (body_with(n=0), "n", "must be an integer >= 1"),
+    (body_with(n=129), "n", "must be an integer <= 128"),
+    (body_with(n=True), "n", "must be an integer or null, not true or false"),
+    (body_with(logprobs=21), "logprobs", "must be an integer <= 20"),
+    (body_with(logprobs=-1), "logprobs", "must be an integer >= 0"),
+    (body_with(logprobs=1.5), "logprobs", "must be true or false or an integer or null, not a number"),
+    (body_with(logprobs="1"), "logprobs", "must be true or false or an integer or null"),
+    (body_with(logprobs=True, top_logprobs=21), "top_logprobs", "must be an integer <= 20"),
+    (body_with(top_logprobs=2), "top_logprobs", "needs `logprobs`"),
+    (body_with(logprobs=False, top_logprobs=2), "top_logprobs", "needs `logprobs`"),
+    (body_with(echo=1), "echo", "must be true or false or null"),
+    (body_with(logit_bias={"15": 101}), "logit_bias", "must be a number <= 100"),
+    (body_with(logit_bias={"the": 1}), "logit_bias", "'the' is no number of a token"),
+    (body_with(logit_bias={"-1": 1}), "logit_bias", "'-1' is no number of a token"),
+    (body_with(logit_bias={"\u0663": 1}), "logit_bias", "is no number of a token"),
+    (body_with(logit_bias={str(i): 1 for i in range(1025)}), "logit_bias", "of length <= 1024"),
+    (body_with(logit_bias=[1]), "logit_bias", "must be an object or null"),
+    (body_with(reasoning=True), "reasoning", "must be an object or null"),
+    (body_with(reasoning={"enabled": "yes"}), "reasoning.enabled", "must be true or false or null"),
+    (body_with(reasoning={"budget": 5}), "reasoning", "unknown field `budget`"),
+    (body_with(reasoning={"effort": "much"}), "reasoning.effort", "one of none, minimal, low"),
+    (body_with(reasoning_effort="much"), "reasoning_effort", "one of none, minimal, low"),
+    (body_with(reasoning={"effort": "low"}, reasoning_effort="high"), "reasoning_effort", "differ"),
+    (body_with(reasoning={"enabled": True}, reasoning_effort="none"), "reasoning_effort", "is enabled"),
+    (body_with(reasoning={"enabled": True, "effort": "none"}), "reasoning.effort", "is enabled"),
+    (body_with(chat_template_kwargs=5), "chat_template_kwargs", "must be an object or null"),
+    (body_with(stream_options=5), "stream_options", "must be an object or null"),
+    (body_with(stream_options={"include_usage": 1}), "stream_options.include_usage", "true or false"),
+    (body_with(parallel_tool_calls="no"), "parallel_tool_calls", "must be true or false or null"),
+    (body_with(tools={}), "tools", "must be an array or null"),
+    (body_with(tools=[{}]), "tools[0].function", "missing"),
+    (
+        body_with(tools=[{"type": "custom", "function": {"name": "f"}}]),
+        "tools[0].type",
+        "must be one of function",
+    ),
+    (body_with(tools=[{"function": {}}]), "tools[0].function.name", "missing"),
+    (body_with(tools=[{"function": {"name": None}}]), "tools[0].function.name", "must be a string, not null"),
+    (tools({"name": "f"}, {"name": ""}), "tools[1].function.name", "must have 1 to 64"),
+    (tools({"name": "x" * 65}), "tools[0].function.name", "must have 1 to 64"),
+    (tools({"name": "get time"}), "tools[0].function.name", "letters, digits"),
+    (tools({"name": "f\n"}), "tools[0].function.name", "letters, digits"),
+    (tools({"name": "f"}, {"name": "f"}), "tools[1].function.name", "another tool named f"),
+    (tools({"name": "f", "parameters": []}), "tools[0].function.parameters", "must be an object or null"),
+    (tools({"name": "f", "parameters": "{}"}), "tools[0].function.parameters", "must be an object or null"),
+    (
+        tools({"name": "f", "parameters": {"type": "string"}}),
+        "tools[0].function.parameters.type",
+        "must be object",
+    ),
+    (
+        tools({"name": "f", "parameters": {"properties": {"a": {"enum": list(range(3000))}}}}),
+        "tools[0].function.parameters.properties.a.enum",
+        "more than 1000 values",
+    ),
+    (tools({"name": "f", "description": 5}), "tools[0].function.description", "must be a string or null"),
+    (tools({"name": "f", "strict": "yes"}), "tools[0].function.strict", "must be true or false or null"),
+    (tools(*({"name": f"f{i}"} for i in range(129))), "tools", "an array of length <= 128"),
+    (
+        tools(*({"name": f"f{i}", "parameters": {"description": "x" * 60_000}} for i in range(9))),
+        "tools[8].function.parameters",
+        "more than 524288 bytes",
+    ),
+    (body_with(tool_choice="required"), "tool_choice", "there are no tools"),
+    (body_with(tool_choice="now"), "tool_choice", "no tool named 'now'"),
+    (body_with(tool_choice=5), "tool_choice", "must be a string or an object or null"),
+    (body_with(tool_choice={"type": "function"}), "tool_choice.function", "missing"),
+    (body_with(tool_choice={"type": "x", "function": {"name": "f"}}), "tool_choice.type", "one of function"),
+    (tools({"name": "f"}, tool_choice="now"), "tool_choice", "no tool named 'now'"),
+    (
+        tools({"name": "f"}, tool_choice={"type": "function", "function": {"name": "g"}}),
+        "tool_choice.function.name",
+        "no tool named 'g'",
+    ),
+    (body_with(functions=[{}]), "functions[0].name", "missing"),
+    (body_with(functions=[{"name": "f"}], function_call={"name": "g"}), "function_call.name", "named 'g'"),
+    (body_with(functions=[{"name": "f"}], tool_choice="required"), "tool_choice", "goes `function_call`"),
+    (tools({"name": "f"}, functions=[{"name": "f"}]), "functions", "not both"),
+    (tools({"name": "f"}, function_call={"name": "f"}), "function_call", "goes with `functions`"),
+    (body_with(response_format="json"), "response_format", "must be an object or null"),
+    (body_with(response_format={}), "response_format.type", "missing"),
+    (
+        body_with(response_format={"type": "xml"}),
+        "response_format.type",
+        "must be one of text, json_object, json_schema, regex, grammar; not 'xml'",
+    ),
+    (body_with(response_format={"type": "json_schema"}), "response_format.json_schema", "missing"),
+    (
+        body_with(response_format={"type": "json_schema", "json_schema": {"name": "x"}}),
+        "response_format.json_schema.schema",
+        "missing",
+    ),
+    (
+        body_with(response_format={"type": "json_schema", "json_schema": {"schema": {}}}),
+        "response_format.json_schema.name",
+        "missing",
+    ),
+    (
+        body_with(response_format={"type": "json_schema", "schema": {"enum": list(range(3000))}}),
+        "response_format.schema.enum",
+        "more than 1000 values",
+    ),
+    (
+        body_with(
+            response_format={"type": "json_object", "schema": {"properties": {"a": {"pattern": "x" * 1025}}}}
+        ),
+        "response_format.schema.properties.a.pattern",
+        "may have 1024",
+    ),
+    (body_with(response_format={"type": "regex"}), "response_format.pattern", "missing"),
+    (body_with(response_format={"type": "regex", "pattern": ""}), "response_format.pattern", "length >= 1"),
+    (body_with(response_format={"type": "grammar", "grammar": 5}), "response_format.grammar", "a string"),
+    (
+        body_with(response_format={"type": "grammar", "grammar": "x" * 65537}),
+        "response_format.grammar",
+        "length <= 65536",
+    ),
+    (
+        body_with(messages=[OK, {"role": "assistant", "tool_calls": [{"id": "1", "function": {}}]}]),
+        "messages[1].tool_calls[0].function.name",
+        "missing",
+    ),
+    (
+        body_with(
+            messages=[OK, {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": ""}}]}]
+        ),
+        "messages[1].tool_calls[0].function.name",
+        "missing",
+    ),
+    (
+        body_with(messages=[OK, {"role": "assistant", "function_call": {"name": ""}}]),
+        "messages[1].function_call.name",
+        "missing",
+    ),
+    (body_with(messages=[OK, {"role": "tool", "content": "x"}]), "messages[1].tool_call_id", "missing"),
+    (
+        body_with(messages=[OK, {"role": "tool", "content": "x", "tool_call_id": ""}]),
+        "messages[1].tool_call_id",
+        "missing",
+    ),
+    (body_with(messages=[OK, {"role": "function", "content": "x"}]), "messages[1].name", "missing"),
+    (
+        body_with(messages=[OK, {"role": "tool", "content": "x", "tool_call_id": "call_1"}]),
+        "messages[1].tool_call_id",
+        "has a call with the id 'call_1'",
+    ),
+    (
+        body_with(messages=[OK, {"role": "function", "content": "x", "name": "now"}]),
+        "messages[1].name",
+        "has a call of the function 'now'",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("body", "param", "words"), BAD_VALUES)
+@pytest.mark.parametrize(("body", "param", "words"), BAD_VALUES, ids=lambda value: str(value)[:80])
 async def test_a_bad_value(shared_door: Door, body: dict[str, Any], param: str, words: str) -> None:
     response, answer = await shared_door.post("/v1/chat/completions", body)
     assert response.status == 400, answer

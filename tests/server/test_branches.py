@@ -193,7 +193,7 @@ async def test_a_message_says_how_its_turn_ended(door: Door) -> None:
     [turn] = door.chat._running
     live = door.chat.live("local", turn)
     assert live is not None
-    while not live.deltas:
+    while not live.events:
         await asyncio.sleep(0.002)
     await door.post(f"/v1/chat/completions/{turn}/cancel", {})
     await asking

@@ -11,7 +11,8 @@ import openai
 import pytest
 import together
 
-from palaver.core.turn import Accepted, ContentDelta, Finish, ReasoningDelta, Sampling, TurnState, Usage
+from palaver.core.parameters import Parameters
+from palaver.core.turn import Accepted, ContentDelta, Finish, ReasoningDelta, TurnState, Usage
 from palaver.server.app import ServerSettings
 from tests.server.conftest import Door, HandEngine, opened
 
@@ -135,25 +136,27 @@ async def test_sampling_reaches_the_engine(door: Door) -> None:
     door.hand.put(Accepted(), ContentDelta("x"), Finish("stop"))
     response, body = await door.ask(model="test/hand", stop="END", **given)
     assert response.status == 200, body
-    assert door.hand.options[0].sampling == Sampling(stop=["END"], **given)
+    assert door.hand.options[0].parameters == Parameters(stop=["END"], **given)
     assert door.hand.options[0].extra == {}
 
 
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ({"max_completion_tokens": 3}, Sampling(max_tokens=3)),
-        ({"max_tokens": 3, "max_completion_tokens": 3}, Sampling(max_tokens=3)),
-        ({"stop": ["a", "b"]}, Sampling(stop=["a", "b"])),
-        ({"stop": []}, Sampling()),
-        ({"stop": None, "seed": None, "temperature": None, "stream": None}, Sampling()),
+        ({"max_completion_tokens": 3}, Parameters(max_tokens=3)),
+        ({"max_tokens": 3, "max_completion_tokens": 3}, Parameters(max_tokens=3)),
+        ({"stop": ["a", "b"]}, Parameters(stop=["a", "b"])),
+        ({"stop": []}, Parameters()),
+        ({"stop": None, "seed": None, "temperature": None, "stream": None}, Parameters()),
     ],
 )
-async def test_other_forms_of_a_parameter(door: Door, parameters: dict[str, Any], expected: Sampling) -> None:
+async def test_other_forms_of_a_parameter(
+    door: Door, parameters: dict[str, Any], expected: Parameters
+) -> None:
     door.hand.put(Accepted(), ContentDelta("x"), Finish("stop"))
     response, body = await door.ask(model="test/hand", **parameters)
     assert response.status == 200, body
-    assert door.hand.options[0].sampling == expected
+    assert door.hand.options[0].parameters == expected
 
 
 async def test_max_tokens_and_stop_end_the_reply(door: Door) -> None:
@@ -178,7 +181,7 @@ async def test_context_length_exceeded_behavior(tmp_path: Path) -> None:
             question, model="test/hand", max_tokens=5000, context_length_exceeded_behavior="truncate"
         )
         assert response.status == 200, body
-        assert door.hand.options[-1].sampling.max_tokens == 4000
+        assert door.hand.options[-1].parameters.max_tokens == 4000
 
 
 async def test_a_prompt_that_is_too_long_is_told_with_both_numbers(tmp_path: Path) -> None:
@@ -203,7 +206,7 @@ async def test_a_stored_reply_can_be_had_again(door: Door) -> None:
     ):
         response, again = await door.get(f"/v1/chat/completions/{form}")
         assert response.status == 200
-        assert again.pop("status") == "completed"
+        assert (again.pop("status"), again.pop("served_as")) == ("completed", "scripted")
         assert again == said
     async with openai.AsyncOpenAI(
         base_url=door.address, api_key="any", _strict_response_validation=True

@@ -148,7 +148,7 @@ async def test_every_kind_of_content_is_shown(door: Door) -> None:
     parts = [
         {"type": "text", "text": "Look"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
-        {"type": "file", "file": {"file_id": "f1"}},
+        {"type": "file", "file": {"file_data": "AA==", "filename": "a.pdf"}},
         {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
     ]
     messages: list[dict[str, Any]] = [
@@ -166,7 +166,7 @@ async def test_every_kind_of_content_is_shown(door: Door) -> None:
     assert items[0]["content"] == [
         {"type": "input_text", "text": "Look"},
         {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "auto"},
-        {"type": "input_file", "file_id": "f1"},
+        {"type": "input_file", "file_data": "AA==", "filename": "a.pdf"},
         {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
     ]
     assert (items[1]["content"], items[1]["tool_calls"]) == ([], [call])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from palaver.core.message import Message
 from palaver.core.turn import Accepted, ContentDelta, Finish
 from palaver.core.window import Window
 from palaver.engines.base import Options
-from palaver.engines.upstream import UpstreamEngine
+from palaver.engines.upstream.engine import UpstreamEngine
 from palaver.server.app import ServerSettings
 from palaver.server.completions import HEADERS
 from palaver.server.errors import TABLE, error_response, is_foreseen
@@ -100,6 +101,7 @@ STATUSES = {
     "EngineTimeout": 504,
     "EngineUnavailable": 503,
     "Forbidden": 403,
+    "HubError": 500,
     "InvalidRequest": 400,
     "LeaseLost": 503,
     "MessageNotFound": 404,
@@ -151,6 +153,11 @@ def test_a_refusal_keeps_the_status_it_came_with() -> None:
     assert (response.status_code, response.headers["retry-after"]) == (429, "2")
     response = error_response(errors.EngineRefused("No.", status=422, retry_after=9), "req_1")
     assert "retry-after" not in response.headers
+
+
+def test_a_refusal_keeps_the_field_it_named() -> None:
+    response = error_response(errors.EngineRefused("No.", param="tools[0]"), "req_1")
+    assert json.loads(bytes(response.body))["error"]["param"] == "tools[0]"
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -280,6 +287,8 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("post", "/v1/chat/completions"),
         ("get", "/v1/chat/completions/{id}"),
         ("post", "/v1/chat/completions/{id}/cancel"),
+        ("post", "/v1/completions"),
+        ("post", "/v1/embeddings"),
         ("get", "/v1/models"),
         ("get", "/v1/models/{id}"),
         ("get", "/v1/conversations"),

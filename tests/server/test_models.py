@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import openai
 import pytest
 
+from palaver.engines.base import Model
 from tests.server.conftest import Door
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,6 +59,38 @@ async def test_one_model_by_a_name_with_a_slash(shared_door: Door, form: str) ->
 async def test_one_model_by_its_alias(shared_door: Door) -> None:
     _, body = await shared_door.get("/v1/models/gpt")
     assert body["id"] == "scripted"
+
+
+async def test_what_a_model_is_for_and_how_far_it_is_loaded(
+    shared_door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = shared_door.chat.catalog
+    plain = await catalog.find("test/hand")
+    embedder = msgspec.structs.replace(plain, kind="embedding", loading=0.25)
+
+    async def models() -> list[Model]:
+        return [plain, embedder]
+
+    monkeypatch.setattr(catalog, "models", models)
+    _, body = await shared_door.get("/v1/models")
+    assert [(model["type"], model.get("loading")) for model in body["data"]] == [
+        ("chat", None),
+        ("embedding", 0.25),
+    ]
+
+
+async def test_a_model_that_makes_embeddings_answers_nothing(
+    shared_door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = msgspec.structs.replace(await shared_door.chat.catalog.find("test/hand"), kind="embedding")
+
+    async def find(name: str) -> Model:
+        return embedder
+
+    monkeypatch.setattr(shared_door.chat.catalog, "find", find)
+    response, body = await shared_door.ask(model="test/hand")
+    assert (response.status, body["error"]["param"]) == (400, "model")
+    assert "makes embeddings" in body["error"]["message"]
 
 
 async def test_no_such_model(shared_door: Door) -> None:

@@ -16,7 +16,16 @@ from palaver.core.turn import Accepted, ContentDelta, Finish, TurnState
 from palaver.server.app import ServerSettings
 from tests.server.conftest import Door, opened
 
-WITHOUT_THE_STORE = {"/health", "/models", "/models/{id}", "/docs", "/openapi.json", "/"}
+WITHOUT_THE_STORE = {
+    "/health",
+    "/models",
+    "/models/{id}",
+    "/completions",
+    "/embeddings",
+    "/docs",
+    "/openapi.json",
+    "/",
+}
 """What is answered without a look into the store, or may be."""
 BODIES: dict[str, dict[str, Any]] = {
     "/chat/completions": {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]},

@@ -15,11 +15,10 @@ import pytest
 import together
 
 from palaver.core.errors import EngineBroke, EngineRefused, EngineUnavailable, StoreFull
-from palaver.core.message import FunctionCall, ToolCall
-from palaver.core.turn import Accepted, ContentDelta, Finish, ReasoningDelta, ToolCalls, TurnState, Usage
+from palaver.core.turn import Accepted, ContentDelta, Finish, ReasoningDelta, ToolCallDelta, TurnState, Usage
 from palaver.live import LiveReply, Outcome
 from palaver.server.app import ServerSettings
-from palaver.server.completion_reply import Chunks
+from palaver.server.completion_stream import Chunks
 from tests.server.conftest import Door, opened
 
 QUESTION: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -96,16 +95,24 @@ async def test_a_stream_without_usage_says_null(door: Door) -> None:
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
 
 
-async def test_calls_of_tools_are_numbered() -> None:
+async def test_calls_are_streamed_in_pieces() -> None:
     live = LiveReply(turn="turn_x", conversation=None, model="m", created=1)
-    calls = [ToolCall(FunctionCall("f", '{"a": 1}'), id=f"call_{i}") for i in range(3)]
     chunks = Chunks(live)
-    data = chunks.events([ToolCalls(calls[:2])]) + chunks.events([ToolCalls(calls[2:])])
+    data = chunks.events(
+        [
+            ToolCallDelta(0, "call_0", "f"),
+            ToolCallDelta(0, arguments='{"a": '),
+            ToolCallDelta(0, arguments="1}"),
+            ToolCallDelta(1, "call_1", "g", "{}"),
+        ]
+    )
     data += chunks.end(Outcome(state=TurnState.COMPLETED, finish_reason="tool_calls"))
-    first, second, last = chunks_of(data)
-    assert [call["index"] for call in first["choices"][0]["delta"]["tool_calls"]] == [0, 1]
-    assert second["choices"][0]["delta"]["tool_calls"] == [
-        {"id": "call_2", "type": "function", "index": 2, "function": {"name": "f", "arguments": '{"a": 1}'}}
+    *pieces, last = chunks_of(data)
+    assert [piece["choices"][0]["delta"]["tool_calls"] for piece in pieces] == [
+        [{"id": "call_0", "type": "function", "index": 0, "function": {"name": "f", "arguments": ""}}],
+        [{"index": 0, "function": {"arguments": '{"a": '}}],
+        [{"index": 0, "function": {"arguments": "1}"}}],
+        [{"id": "call_1", "type": "function", "index": 1, "function": {"name": "g", "arguments": "{}"}}],
     ]
     assert last["choices"][0]["finish_reason"] == "tool_calls"
 
