@@ -13,6 +13,7 @@ from palaver.cli.backup import backup
 from palaver.cli.chat import chat
 from palaver.cli.check import check
 from palaver.cli.delete import delete
+from palaver.cli.doctor import doctor
 from palaver.cli.fork import fork
 from palaver.cli.head import head
 from palaver.cli.keys import keys
@@ -23,6 +24,7 @@ from palaver.cli.restore import restore
 from palaver.cli.serve import serve
 from palaver.cli.show import show
 from palaver.cli.tree import tree
+from palaver.cli.use import use
 from palaver.cli.where import where
 from palaver.config import SettingError
 from palaver.core.errors import ConfigError, PalaverError
@@ -45,13 +47,15 @@ for command, name in (
     (head, "head"),
     (fork, "fork"),
     (delete, "delete"),
-    (models, "models"),
+    (use, "use"),
     (where, "where"),
+    (doctor, "doctor"),
     (check, "check"),
     (backup, "backup"),
     (restore, "restore"),
 ):
     app.command(name)(command)
+app.add_typer(models)
 app.add_typer(keys)
 
 

@@ -7,6 +7,7 @@ environment or on the command line.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Callable
@@ -16,18 +17,21 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from msgspec import Meta
 
-from palaver.config import PREFIX, Config, load, settings_file
+from palaver.config import PREFIX, SIZES, Config, SettingError, load, settings_file
 
 WHERE = ("store", "data_dir")
 """Which store: every command that uses one takes these, and so does `palaver` itself."""
-ANSWERING = ("upstream", "alias", "context", "slots", "threads", "log_level")
+ANSWERING = (
+    *("upstream", "upstream_timeout", "upstream_retries", "llama_server", "alias", "fallback"),
+    *("context", "slots", "threads", "memory", "log_level"),
+)
 """What a command may set that answers by itself where no other palaver does."""
 SERVING = tuple(name for name in Config.__struct_fields__ if name not in ("upstream_key", *WHERE))
 """What `serve` takes besides: everything but the keys of upstreams, which a process list would show."""
-TABLES = {"alias": "NAME=MODEL", "upstream": "NAME=URL"}
+TABLES = {"alias": "NAME=MODEL", "fallback": "MODEL=OTHER", "upstream": "NAME[=URL]"}
 CONFIG_HELP = "The configuration file.  [env: PALAVER_CONFIG]"
 
-GIVEN = ("config", "file", "subcommand")
+GIVEN = ("config", "file", "subcommand", "wrong")
 """What a command is called with besides its own parameters."""
 
 Command = Callable[..., None]
@@ -39,13 +43,14 @@ def takes(*settings: str) -> Callable[[Command], Command]:
     It is called with `config`, a `Config`, and, where it takes a `file`, with the path of the configuration
     file that counts. One that takes a `subcommand` stands before others: it hears which one is called, or None,
     and those take over the options given to it. Raises SettingError before the command begins where a setting
-    cannot be used.
+    cannot be used; a command that takes `wrong` gets that error, or None, and the defaults.
     """
 
     def decorate(command: Command) -> Command:
         own = _own_parameters(command)
         parameters = inspect.signature(command).parameters
         takes_file, has_subcommands = "file" in parameters, "subcommand" in parameters
+        hears_wrong = "wrong" in parameters
 
         def run(called: typer.Context, **given: Any) -> None:
             rest = {name: given.pop(name) for name in own}
@@ -58,7 +63,14 @@ def takes(*settings: str) -> Callable[[Command], Command]:
             file = flags.pop("config_file", None)
             named = Path(file).expanduser() if file else None
             rest |= {"file": settings_file(named, os.environ)} if takes_file else {}
-            command(config=load(flags, file=named), **rest)
+            try:
+                config = load(flags, file=named)
+                rest |= {"wrong": None} if hears_wrong else {}
+            except SettingError as error:
+                if not hears_wrong:
+                    raise
+                config, rest["wrong"] = Config(), error
+            command(config=config, **rest)
 
         return _signed(run, command, settings)
 
@@ -122,8 +134,14 @@ def variable(setting: str) -> str:
 
 def described(setting: str) -> tuple[Any, str]:
     """A setting's type without its limits, and what it means."""
-    kind, *notes = get_args(get_type_hints(Config, include_extras=True)[setting])
+    kind, *notes = get_args(_types()[setting])
     return kind, " ".join(note.description for note in notes if isinstance(note, Meta) and note.description)
+
+
+@functools.cache
+def _types() -> dict[str, Any]:
+    """The settings' types, read once: that takes a millisecond, and commands have a hundred options."""
+    return get_type_hints(Config, include_extras=True)
 
 
 def default_text(setting: str) -> str:
@@ -148,7 +166,7 @@ def _metavar(setting: str, kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "|".join(get_args(kind))
     if get_origin(kind) is Annotated or kind in (int, float):
-        return "NUMBER"
+        return "SIZE" if setting in SIZES else "NUMBER"
     if get_origin(kind) is list:
         return setting.rpartition("_")[2].upper()
     return TABLES.get(

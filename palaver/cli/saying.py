@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,9 @@ from palaver.cli.interrupts import Interrupts
 from palaver.cli.terminal import ReplyView
 from palaver.core.errors import PalaverError
 from palaver.library import Palaver, Reply
+
+LOOK_SECONDS = 0.5
+"""How often it is looked whether a model is being loaded; small ones never show."""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -34,7 +37,7 @@ async def answer(
 
     Raises PalaverError.
     """
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, _told_of_loading(palaver, options.get("model"), view):
         async with palaver.say(messages, **options) as reply:
             stopping = asyncio.create_task(_stop(palaver, reply, interrupts.stop))
             try:
@@ -53,6 +56,28 @@ async def answer(
                 usage=reply.usage,
                 stopped=interrupts.stop.is_set(),
             )
+
+
+@contextlib.contextmanager
+def _told_of_loading(palaver: Palaver, model: str | None, view: ReplyView) -> Iterator[None]:
+    """Show how much of a model is loaded, until something comes of its reply."""
+
+    async def tell() -> None:
+        while not view.has_begun:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                told = await palaver.model_named(model or palaver.model)
+            except PalaverError:
+                return  # whoever asks for the reply hears that, too
+            view.loading(told["id"], told.get("loading"))
+
+    telling = asyncio.create_task(tell()) if view.shows_loading else None
+    try:
+        yield
+    finally:
+        if telling is not None:
+            telling.cancel()
+        view.loading("", None)
 
 
 async def _stop(palaver: Palaver, reply: Reply, stop: asyncio.Event) -> None:

@@ -49,20 +49,26 @@ async def _serve(config: Config) -> None:
 
 async def _run(config: Config, stop: asyncio.Event) -> None:
     from palaver.wiring import assembly
+    from palaver.wiring.finding import find_servers_of
 
     async with assembly.running(config) as running:
+        finding = asyncio.ensure_future(find_servers_of(config, running.owner.address))
         starting = asyncio.ensure_future(assembly.start_engine(running))
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not starting.done():
             starting.cancel()  # told to end while a large model loads
+            finding.cancel()
             return
         model = f"{running.owner.model}, {await starting}"
         keys = running.created_keys
         print("\n".join(ready_lines(config, running.owner.address, model, keys)), flush=True)
         if config.no_auth and not config.on_loopback and not config.api_key and keys is None:
             print(f"palaver: {OPEN_TO_ALL}", file=sys.stderr)
+        for each in await finding:
+            if not each.upstream:
+                print(f"found    {each.called} at {each.root}: {each.advice}", flush=True)
         await _until_told(stop, running.serving)
         print("palaver is ending; Ctrl-C again ends it at once.", file=sys.stderr)
 

@@ -7,6 +7,7 @@ import sys
 from typing import Protocol
 
 from rich.console import Console
+from rich.live import Live
 from rich.text import Text
 
 from palaver.cli.wording import harmless
@@ -65,11 +66,39 @@ class ReplyView:
         self._wrapping = Wrapping(terminal.out.width) if terminal.is_terminal else None
         self._thinking = False
         self._at_start = True
+        self._loading: Live | None = None
+        self.has_begun = False
+        """Whether anything has come."""
         self.text = ""
         """What has come of the reply itself."""
 
+    @property
+    def shows_loading(self) -> bool:
+        """Whether there is a place for what comes before the reply."""
+        return self._terminal.is_terminal and not self._silent
+
+    def loading(self, name: str, share: float | None) -> None:
+        """Say how much of a model is loaded, from 0 to 1, in a line that goes when the reply comes, or with None."""
+        if share is None or self.has_begun:
+            if self._loading is not None:
+                self._loading.stop()
+                self._loading = None
+            return
+        if self._loading is None:
+            self._loading = Live(
+                console=self._terminal.out,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._loading.start()
+        self._loading.update(Text(harmless(f"loading {name} {share * 100:.0f} %"), "dim"), refresh=True)
+
     def piece(self, piece: PieceOfReply) -> None:
         """Print what has come."""
+        self.has_begun = True
+        self.loading("", None)
         self.text += piece.text
         if self._silent:
             return

@@ -37,7 +37,9 @@ def columns(rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def size(count: int) -> str:
-    """A number of bytes, in bytes, kB or MB."""
+    """A number of bytes, in bytes, kB, MB or GB."""
     if count < 1000:
         return f"{count} bytes"
+    if count >= 1_000_000_000:
+        return f"{count / 1_000_000_000:.1f} GB"
     return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"

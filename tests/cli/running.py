@@ -18,7 +18,7 @@ from tests.conftest import environment, require_program
 from tests.house.files import ROOT
 
 READY = "palaver is ready at "
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds to wait for something that is bound to happen; machines are shared."""
 PROGRAM = (sys.executable, "-m", "palaver")
 SCRIPT: list[dict[str, object]] = [

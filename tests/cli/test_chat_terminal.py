@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.cli.running import Terminals, said, script
@@ -16,7 +17,7 @@ def test_a_first_conversation(tmp_path: Path, terminals: Terminals) -> None:
     screen.type("What are some fun things to do in New York?")
     screen.wait_for("Empire State Building, a 102-storey")
     screen.type("That sounds fun! Where is it?")
-    screen.wait_for("Manhattan")
+    screen.wait_for("Manhattan, New York.\n\n>")
     screen.press("C-d")
     last = screen.wait_for("ended with 0")
     assert "`palaver chat --continue` goes on" in last
@@ -51,6 +52,23 @@ def test_ctrl_c_stops_the_reply_and_the_next_one_leaves(tmp_path: Path, terminal
     again.wait_for("Reply 2 to: go on")
     (kept,) = json.loads(said(tmp_path, "list", "--json"))["data"]
     assert kept["messages"] == 4
+
+
+def test_how_much_of_a_model_is_loaded_is_seen_until_it_answers(tmp_path: Path, terminals: Terminals) -> None:
+    go_on = tmp_path / "go-on"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pathlib, sys, time\n"
+        "while sys.orig_argv[-1].endswith('worker.py') and not pathlib.Path("
+        f"{str(go_on)!r}).exists():\n    time.sleep(0.02)\n"
+    )
+    screen = terminals.open("chat", PYTHONPATH=str(tmp_path))
+    screen.wait_for("\n>")
+    screen.type("What is the capital of France?")
+    seen = screen.wait_for("loading pocket ")
+    assert re.search(r"loading pocket \d+ %", seen)
+    go_on.touch()
+    screen.wait_for("Paris")
+    assert "loading" not in screen.wait_for("\n>", times=2)
 
 
 def test_ctrl_c_at_the_prompt_first_says_how_to_leave(tmp_path: Path, terminals: Terminals) -> None:

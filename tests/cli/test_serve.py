@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from palaver.engines.pocket import POCKET
 from tests.cli.running import PATIENCE, PROGRAM, palaver, said, script, serving, settings
 from tests.house.files import ROOT
 
@@ -49,6 +50,16 @@ def test_the_bundled_model_is_said_to_run_on_a_device(tmp_path: Path) -> None:
         (line,) = [line for line in rest_of(process) if line.startswith("model")]
         assert "pocket" in line
         assert "1 thread" in line
+
+
+def test_a_default_model_that_cannot_be_used_is_said_with_the_reason(tmp_path: Path) -> None:
+    damaged = {"path": str(tmp_path / "m.gguf"), "size": 1, "sha256": "0"}
+    (tmp_path / "m.gguf").write_bytes(POCKET.read_bytes()[:-1])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/models.json").write_text(json.dumps({"models": [{"name": "one", "files": [damaged]}]}))
+    with serving(tmp_path, "--model", "one") as (process, _):
+        (line,) = [line for line in rest_of(process) if line.startswith("model")]
+    assert "one, which cannot be used: m.gguf is truncated" in line
 
 
 def test_a_key_is_never_printed(tmp_path: Path) -> None:

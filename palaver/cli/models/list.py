@@ -1,34 +1,17 @@
-"""`palaver models`: what can be named."""
+"""`palaver models` alone: what can be named."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from palaver.cli.options import ANSWERING, WHERE, takes
-from palaver.cli.wording import columns
+from palaver.cli.wording import columns, line
 from palaver.config import Config
 
 
-@takes("model", *ANSWERING, *WHERE)
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the API's list as it is.")] = False,
-    *,
-    config: Config,
-) -> None:
-    """List the models that can be named.
-
-    Those are the running palaver's; where none runs, those of these settings.
-    """
-    from palaver.cli.link import run
-
-    run(_models(config, as_json), config)
-
-
-async def _models(config: Config, as_json: bool) -> None:
+async def list_models(config: Config, as_json: bool) -> None:
+    """Print the models of whatever owns the store."""
     from palaver.cli.link import Link
     from palaver.cli.terminal import Terminal
 
@@ -38,8 +21,8 @@ async def _models(config: Config, as_json: bool) -> None:
         if as_json:
             terminal.say(json.dumps(found, ensure_ascii=False, indent=2))
             return
-        for line in columns(rows(found, link.palaver.model)):
-            terminal.say(line)
+        for row in columns(rows(found, link.palaver.model)):
+            terminal.say(row)
 
 
 def rows(models: Sequence[Mapping[str, Any]], default: str) -> list[list[str]]:
@@ -49,7 +32,8 @@ def rows(models: Sequence[Mapping[str, Any]], default: str) -> list[list[str]]:
             "*" if default in (model["id"], *model.get("aliases", ())) else " ",
             model["id"],
             f"{model['context_length']:,} tokens" if model.get("context_length") else "",
-            model.get("description", "") + _aliases(model.get("aliases", ())),
+            "embeddings" if model.get("type") == "embedding" else "",
+            line(model.get("description", "")) + _aliases(model.get("aliases", ())),
         ]
         for model in models
     ]

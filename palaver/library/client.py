@@ -1,13 +1,4 @@
-"""The Python front door: conversations over the store of this machine's user.
-
-`Palaver.open` finds the process that owns the store and speaks to it; where there is none, it becomes the owner
-itself, with the same server inside, so that whoever comes next finds it. Either way it uses the public API only.
-
-    async with Palaver.open() as palaver:
-        async with palaver.say([{"role": "user", "content": "Hello!"}]) as reply:
-            async for piece in reply:
-                print(piece.text, end="")
-"""
+"""A client of the process that owns the store, or the owner itself."""
 
 from __future__ import annotations
 
@@ -22,58 +13,11 @@ import msgspec
 from palaver import __version__, wiring
 from palaver.config import Config, load
 from palaver.core.errors import EngineUnavailable, InvalidRequest, PalaverError, RequestError
+from palaver.library.reply import Reply
 
 UNAVAILABLE = 503
 NO_NAMES = ("", ".", "..")
 """What a path cannot have as a part: it would lead elsewhere."""
-
-
-class Piece(msgspec.Struct, frozen=True):
-    """A piece of a reply as it comes; one of the two is empty."""
-
-    text: str = ""
-    reasoning: str = ""
-
-
-class Reply:
-    """A reply that is being streamed. `finish_reason` and `usage` are known after the last piece.
-
-    `turn` is the id (``chatcmpl-…``), `conversation` is None where the turn is not stored.
-    """
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        conversation = response.headers.get("palaver-conversation")
-        self.turn = response.headers.get("palaver-turn", "")
-        self.conversation = None if conversation in (None, "none") else conversation
-        self.model = ""
-        self.text = ""
-        self.finish_reason: str | None = None
-        self.usage: Mapping[str, Any] | None = None
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        """The pieces. Raises PalaverError for an error in mid-reply."""
-        try:
-            async for line in self._response.content:
-                if line.startswith(b"data: {"):
-                    piece = self._read(msgspec.json.decode(line[6:]))
-                    if piece.text or piece.reasoning:
-                        self.text += piece.text
-                        yield piece
-        except aiohttp.ClientError as error:
-            raise EngineUnavailable("The connection to palaver broke in mid-reply.") from error
-        if self.finish_reason is None:
-            raise EngineUnavailable("The connection to palaver ended in mid-reply.")
-
-    def _read(self, chunk: dict[str, Any]) -> Piece:
-        if "error" in chunk:
-            raise PalaverError(chunk["error"].get("message"))
-        self.model = chunk.get("model") or self.model
-        self.usage = chunk.get("usage") or self.usage
-        choice = chunk["choices"][0]
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        delta = choice.get("delta") or {}
-        return Piece(delta.get("content") or "", delta.get("reasoning") or "")
 
 
 class Palaver:
@@ -121,7 +65,8 @@ class Palaver:
         on_leave: Literal["finish", "grace"] = "finish",
         **parameters: Any,
     ) -> AsyncIterator[Reply]:
-        """Send a history and stream the reply. `parameters` are those of chat completions.
+        """Send a history and stream the reply. `parameters` go into the body as they are: all that chat completions
+        have (`temperature`, `tools`, `response_format`, `n`, `reasoning_effort`, …) but `stream`, which always is.
 
         With a `parent`, the id of a message, `messages` are only what is new below it; ``head`` stands for the
         head of the `conversation`. `concurrency` says what becomes of that while another turn answers there:
@@ -130,6 +75,8 @@ class Palaver:
         Leaving the block early does not stop the reply (see `cancel`) unless `on_leave` is ``grace``. Raises
         RequestError, EngineUnavailable, PalaverError.
         """
+        if "stream" in parameters:
+            raise InvalidRequest("`stream` cannot be set: every reply is streamed.", param="stream")
         body = {"model": model or self.model, "messages": list(messages), "stream": True, **parameters}
         given = {
             "conversation": None if conversation is None else _named(conversation, "conversation"),
