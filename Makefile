@@ -3,11 +3,16 @@
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --no-input --constraint constraints.txt
 NO_PIP := { echo "pip could not install what palaver needs: see above. It needs a package index." >&2; exit 1; }
+# Tests wait for other processes most of the time, so more of them run at once than there are cores.
+TEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+# Set in many containers; each of the hundreds of processes that tests start would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 TYPED := palaver tests $(if $(wildcard bench/*.py bench/*/*.py),bench) $(wildcard docs/generate.py)
 
 .DEFAULT_GOAL := help
@@ -20,10 +25,10 @@ chat: $(STAMPS)/runtime ## talk with a model here in the terminal, offline; ARGS
 	@$(BIN)/palaver chat $(ARGS)
 
 test: $(STAMPS)/dev ## run the tests; ARGS="tests/core -k tree" runs some
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(TEST) $(ARGS)
 
 check: lint ## everything that must hold before a change is in: lint, then the tests
-	@$(BIN)/python -m pytest -q
+	@$(TEST)
 
 slow: $(STAMPS)/dev ## run the tests that are too long for `make check`
 	@$(BIN)/python -m pytest -q -m slow --timeout 3600 $(ARGS)

@@ -48,7 +48,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=True)
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
     lock = ROOT / "constraints.txt"
-    run(programs / "python", "-m", "pip", "install", "--quiet", "--constraint", lock, wheel, cwd=folder)
+    options = ("--quiet", "--no-compile", "--constraint", lock)
+    run(programs / "python", "-m", "pip", "install", *options, wheel, cwd=folder)
     return programs
 
 

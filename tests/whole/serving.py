@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.conftest import environment
 from tests.sdks.conftest import READY
+from tests.sdks.waiting import PATIENCE, first_line
 
 
 @contextmanager
@@ -32,12 +33,12 @@ def server(folder: Path, model: str, *options: str) -> Iterator[tuple[subprocess
     ):
         assert process.stdout is not None
         try:
-            line = process.stdout.readline()
+            line = first_line(process, process.stdout)
             assert line.startswith(READY), log.read_text()
             yield process, line.removeprefix(READY).strip()
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def rows(folder: Path, query: str) -> list[dict[str, Any]]:

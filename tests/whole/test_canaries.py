@@ -10,8 +10,10 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,36 @@ USER, USER_IN_HEADER = "canary-user!", "canary-header-user!"
 """They end in something else than a letter, so that the bytes after them are told from theirs."""
 KEPT_NAMES = {b"canary-conversation", b"canary-header-conversation", b"canary-user", b"canary-header-user"}
 SCRIPT = [
+    {"when": "take your pick", "replies": ["canary-first", "canary-second", "canary-third"]},
+    {
+        "when": "look",
+        "reply": "",
+        "tool_calls": [{"name": "canary-tool", "arguments": {"x": "canary-called"}}],
+    },
     {"when": "be slow", "reply": " ".join(["canary-slow-reply"] * 5000), "delay": 0.02},
     {"reply": "canary-reply, that is what I say. " * 40, "reasoning": "canary-thinking"},
 ]
 PATHS = """
 system developer question part arguments result stop metadata title conversation user header-conversation header-user
 idempotency-key reply thinking streamed regenerated temporary killed running queued queued-system
+tool tool-description tool-schema called schema template first second third tried warning
 """
 STORED = {f"canary-{name}".encode() for name in PATHS.split()}
 """What must be found before anything is deleted: otherwise the test would look for what was never there."""
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "canary-tool",
+            "description": "canary-tool-description",
+            "parameters": {"type": "object", "properties": {"x": {"title": "canary-tool-schema"}}},
+        },
+    }
+]
+FORM = {
+    "type": "json_schema",
+    "json_schema": {"name": "form", "schema": {"type": "object", "title": "canary-schema"}},
+}
 
 
 def legible(folder: Path) -> set[bytes]:
@@ -71,7 +94,7 @@ class App:
 
     async def say(self, *messages: dict[str, Any], headers: dict[str, str] | None = None, **more: Any) -> str:
         """Ask, and wait for the answer; its id."""
-        body = {"model": "scripted", "messages": list(messages), **more}
+        body = {"model": "scripted", "messages": list(messages)} | more
         answer = await self.request("POST", "/v1/chat/completions", body, headers)
         return str(answer["id"])
 
@@ -100,6 +123,62 @@ class App:
 
 def message(role: str, text: str, **more: Any) -> dict[str, Any]:
     return {"role": role, "content": text, **more}
+
+
+async def with_parameters(app: App) -> None:
+    """What is asked for and told besides messages."""
+    await app.say(message("user", "look"), tools=TOOLS, user=USER)
+    await app.say(message("user", "canary-question"), response_format=FORM, user=USER)
+    await app.say(message("user", "hi"), chat_template_kwargs={"x": "canary-template"}, user=USER)
+    several = message("user", "take your pick")
+    places: list[dict[str, Any]] = [{}, {"conversation": NAME}]
+    for more in places:
+        await app.say(several, n=3, logprobs=True, top_logprobs=2, user=USER, tools=TOOLS, **more)
+    await app.say(several, message("assistant", "canary-third"), message("user", "go on"), user=USER)
+    for column in ("turns.logprobs", "choices.logprobs"):
+        table, _, name = column.partition(".")
+        assert rows(app.folder, f"SELECT 1 FROM {table} WHERE {name} LIKE '%canary-%'"), column  # noqa: S608
+    await app.say(message("user", "take your pick"), model="away/any", user=USER)
+    assert rows(app.folder, "SELECT 1 FROM turns WHERE tried LIKE '%canary-tried%'")
+    warn(app.folder, "canary-warning")
+
+
+def warn(folder: Path, text: str) -> None:
+    """Have the turns that answered with several replies say this: no engine here warns of anything."""
+    with closing(sqlite3.connect(folder / "data" / "palaver.db", timeout=20)) as db, db:
+        db.execute("PRAGMA secure_delete = ON")
+        changed = db.execute(
+            "UPDATE turns SET warnings = json_array(?) WHERE seq IN (SELECT turn FROM choices)", (text,)
+        )
+        assert changed.rowcount == 2
+
+
+@contextmanager
+def away() -> Iterator[str]:
+    """A model server that fails, and quotes what it was asked; its base URL."""
+
+    class Failing(BaseHTTPRequestHandler):
+        def _fail(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = json.dumps({"error": {"message": "I cannot say canary-tried"}}).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = _fail
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: what this server says is no part of what is tested."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{serving.server_port}/v1"
+        finally:
+            serving.shutdown()
+            thread.join()
 
 
 async def first_day(app: App) -> None:
@@ -135,6 +214,7 @@ async def first_day(app: App) -> None:
         json={"model": "scripted", "messages": [streamed], "stream": True, "user": USER},
     )
     assert b"[DONE]" in await response.read()
+    await with_parameters(app)
     await app.begin(message("user", "canary-killed, be slow"), user=USER)
     await app.until("SELECT 1 FROM turn_log")
 
@@ -242,11 +322,20 @@ async def test_nothing_is_left_by_any_road(
 ) -> None:
     script = tmp_path / "script.jsonl"
     script.write_text("\n".join(map(json.dumps, SCRIPT)))
-    with server(tmp_path, f"scripted:{script}") as (process, address):
-        async with client(tmp_path, address) as app:
-            await first_day(app)
-            process.kill()
-            process.wait(10)
+    with away() as elsewhere:
+        options = (
+            "--upstream",
+            f"away={elsewhere}",
+            "--upstream-retries",
+            "0",
+            "--fallback",
+            "away/any=scripted",
+        )
+        with server(tmp_path, f"scripted:{script}", *options) as (process, address):
+            async with client(tmp_path, address) as app:
+                await first_day(app)
+                process.kill()
+                process.wait(10)
     with server(tmp_path, f"scripted:{script}") as (_, address):
         async with client(tmp_path, address) as app:
             await second_day(app)
