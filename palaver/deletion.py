@@ -29,7 +29,7 @@ class Deletion:
         return await delete(owner, message)
 
     async def turn(self, owner: str, turn: str) -> Deleted:
-        """Delete a turn's reply, and its question unless something else answers it. Raises TurnNotFound."""
+        """Delete a turn's replies, and its question unless something else answers it. Raises TurnNotFound."""
         live = self._chat.live(owner, turn)
         await self._chat.cancel(owner, turn, DELETED)
         if live is not None and live.conversation is None:

@@ -41,6 +41,19 @@ CREATE INDEX attempts_by_body ON attempts (owner, body_hash);
 
 CREATE INDEX attempts_by_idempotency_key ON attempts (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
+CREATE TABLE choices (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    turn          INTEGER NOT NULL REFERENCES turns (seq),
+    choice        INTEGER NOT NULL,           -- 1, 2, …
+    reply         INTEGER REFERENCES messages (seq),  -- NULL where nothing came of it, or it is gone
+    finish_reason TEXT,
+    deltas        TEXT,                       -- JSON: lengths of its deltas, as those of a turn
+    logprobs      TEXT,                       -- JSON: of its tokens
+    UNIQUE (turn, choice)
+) STRICT;
+
+CREATE INDEX choices_by_reply ON choices (reply) WHERE reply IS NOT NULL;
+
 CREATE TABLE conversations (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     id          TEXT NOT NULL UNIQUE,       -- conv_…
@@ -138,6 +151,14 @@ CREATE TABLE store_info (
     palaver TEXT NOT NULL                         -- its version
 ) STRICT;
 
+CREATE TABLE toolsets (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner  INTEGER NOT NULL REFERENCES owners (seq),
+    hash   BLOB NOT NULL,
+    body   TEXT NOT NULL,                     -- JSON: [{"name", "description", "parameters", "strict"}, …]
+    UNIQUE (owner, hash)
+) STRICT;
+
 CREATE TABLE turn_log (
     turn    INTEGER NOT NULL REFERENCES turns (seq),
     batch   INTEGER NOT NULL,
@@ -177,7 +198,7 @@ CREATE TABLE turns (
     started_at        INTEGER,
     first_token_at    INTEGER,
     ended_at          INTEGER
-, continues INTEGER) STRICT;
+, continues INTEGER, tools INTEGER REFERENCES toolsets (seq), served_as TEXT, tried TEXT, warnings TEXT, logprobs TEXT) STRICT;
 
 CREATE INDEX turns_by_conversation ON turns (conversation);
 
@@ -192,6 +213,8 @@ CREATE INDEX turns_by_parent ON turns (parent) WHERE parent IS NOT NULL;
 CREATE INDEX turns_by_question ON turns (question) WHERE question IS NOT NULL;
 
 CREATE INDEX turns_by_reply ON turns (reply) WHERE reply IS NOT NULL;
+
+CREATE INDEX turns_by_tools ON turns (tools) WHERE tools IS NOT NULL;
 
 CREATE INDEX turns_open ON turns (conversation) WHERE state IN ('queued', 'running');
 
