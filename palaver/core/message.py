@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -200,8 +201,10 @@ def _bytes_hash(data: str) -> Any:
 
 def _number(text: str) -> float:
     """A number that JSON writes with a fraction or an exponent. JavaScript tells whole ones not apart from integers,
-    and sends ``1.0`` back as ``1``."""
+    and sends ``1.0`` back as ``1``. Raises ValueError for one that is too large to be told from others."""
     number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
     return int(number) if number.is_integer() and abs(number) < 1e21 else number
 
 

@@ -98,6 +98,14 @@ def test_a_file_is_added_where_it_is(tmp_path: Path) -> None:
     assert names(tmp_path) == ["pocket"]
 
 
+def test_who_removes_the_default_is_told(tmp_path: Path) -> None:
+    said(tmp_path, "models", "add", str(model_file(tmp_path)), **here(tmp_path))
+    default = here(tmp_path) | {"PALAVER_MODEL": "my-model"}
+    gone = palaver(tmp_path, "models", "remove", "my-model", **default)
+    assert gone.returncode == 0
+    assert "It was the default" in gone.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -77,12 +77,16 @@ def meaning(message: Message) -> object:
     """What must be equal for two messages to be the same, and nothing else."""
     return (
         {"developer": "system"}.get(message.role, message.role),
-        _content_meaning(message.content),
+        None if _is_blank_beside_calls(message) else _content_meaning(message.content),
         message.name or None,
         message.tool_call_id or None,
         tuple((c.id, _call_meaning(c.function)) for c in message.tool_calls or ()),
         _call_meaning(message.function_call) if message.function_call else None,
     )
+
+
+def _is_blank_beside_calls(message: Message) -> bool:
+    return bool(message.tool_calls) and isinstance(message.content, str) and not message.content.strip()
 
 
 def _content_meaning(content: str | list[Part] | None) -> object:
@@ -111,12 +115,20 @@ def _bytes(data: str) -> object:
 
 
 def _call_meaning(call: FunctionCall) -> object:
-    """Parsed arguments as Python writes them: `1` and `true`, equal in Python, are not the same."""
+    """Parsed arguments as Python writes them: `1` and `true`, equal in Python, are not the same; `1` and `1.0` are."""
+    text = call.arguments if call.arguments.strip() else "{}"
     try:
-        parsed = json.dumps(json.loads(call.arguments, parse_constant=_refuse), sort_keys=True)
+        parsed = json.dumps(
+            json.loads(text, parse_constant=_refuse, parse_float=_as_javascript_writes_it), sort_keys=True
+        )
     except ValueError:
         return (call.name, "text", call.arguments)
     return (call.name, "json", parsed)
+
+
+def _as_javascript_writes_it(number: str) -> float:
+    value = float(number)
+    return int(value) if value.is_integer() and abs(value) < 1e21 else value
 
 
 def _refuse(constant: str) -> None:

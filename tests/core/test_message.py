@@ -215,3 +215,10 @@ def test_other_urls_and_details_count_as_they_are() -> None:
 def test_text_skips_what_is_not_text() -> None:
     assert image("https://example.org/a.png").text == "What is this?"
     assert Message("assistant").text == ""
+
+
+def test_numbers_that_are_too_large_are_not_the_same() -> None:
+    one, other = (
+        Message("assistant", tool_calls=[ToolCall(FunctionCall("f", text))]) for text in ("1e400", "1e500")
+    )
+    assert canonical(one) != canonical(other)

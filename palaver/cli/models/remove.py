@@ -39,6 +39,11 @@ def remove(
         forget(config, name, delete=delete)
     told = f", and its file of {size(model.size)} is deleted" if delete else ""
     print(f"{name} is forgotten{told}. A running palaver keeps it until it is started anew.", file=sys.stderr)
+    if config.model == name:
+        print(
+            "It was the default, and is still named as that: choose another with `palaver use`.",
+            file=sys.stderr,
+        )
 
 
 def _asked(question: str) -> bool:
