@@ -22,13 +22,26 @@ from palaver.config import PREFIX, SIZES, Config, SettingError, load, settings_f
 WHERE = ("store", "data_dir")
 """Which store: every command that uses one takes these, and so does `palaver` itself."""
 ANSWERING = (
-    *("upstream", "upstream_timeout", "upstream_retries", "llama_server", "alias", "fallback"),
+    *(
+        "upstream",
+        "upstream_kind",
+        "upstream_timeout",
+        "upstream_retries",
+        "llama_server",
+        "alias",
+        "fallback",
+    ),
     *("context", "slots", "threads", "memory", "log_level"),
 )
 """What a command may set that answers by itself where no other palaver does."""
 SERVING = tuple(name for name in Config.__struct_fields__ if name not in ("upstream_key", *WHERE))
 """What `serve` takes besides: everything but the keys of upstreams, which a process list would show."""
-TABLES = {"alias": "NAME=MODEL", "fallback": "MODEL=OTHER", "upstream": "NAME[=URL]"}
+TABLES = {
+    "alias": "NAME=MODEL",
+    "fallback": "MODEL=OTHER",
+    "upstream": "NAME[=URL]",
+    "upstream_kind": "NAME=KIND",
+}
 CONFIG_HELP = "The configuration file.  [env: PALAVER_CONFIG]"
 
 GIVEN = ("config", "file", "subcommand", "wrong")

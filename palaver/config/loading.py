@@ -150,6 +150,7 @@ def _check(config: Config) -> None:
         raise SettingError(
             "llama_server", f"{config.llama_server!r} is no address such as http://127.0.0.1:8080"
         )
-    unknown = sorted(set(config.upstream_key) - set(config.upstream))
-    if unknown:
-        raise SettingError("upstream_key", f"there is no upstream {unknown[0]!r}")
+    for setting, named in (("upstream_key", config.upstream_key), ("upstream_kind", config.upstream_kind)):
+        unknown = sorted(set(named) - set(config.upstream))
+        if unknown:
+            raise SettingError(setting, f"there is no upstream {unknown[0]!r}")

@@ -60,6 +60,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "NAME_API_KEY."
         ),
     ] = {}
+    upstream_kind: Annotated[
+        dict[str, str],
+        Meta(
+            description="What an upstream is, as NAME=KIND, where it cannot be told or is told wrongly: together, "
+            "openai, vllm, sglang, llama-server, ollama, lmstudio or other."
+        ),
+    ] = {}
     upstream_timeout: Annotated[
         float,
         Meta(

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from palaver.config import PREFIX, Config
+from palaver.core.errors import ConfigError
 from palaver.engines.upstream import UpstreamEngine
+from palaver.engines.upstream.kinds import KINDS, Kind
 
 VENDORS = {
     "ANTHROPIC_API_KEY": ("anthropic.com",),
@@ -42,11 +44,26 @@ def upstreams_of(config: Config, environment: Mapping[str, str] = os.environ) ->
             name,
             url,
             upstream_key(config, name, environment),
+            kind=_kind(config, name),
             retries=config.upstream_retries,
             first_byte_timeout=config.upstream_timeout,
         )
         for name, url in config.upstream.items()
     ]
+
+
+def _kind(config: Config, name: str) -> Kind | None:
+    """What the settings say that an upstream is. Raises ConfigError for what is no kind."""
+    given = config.upstream_kind.get(name)
+    if given is None:
+        return None
+    for kind in KINDS:
+        if kind == given:
+            return kind
+    raise ConfigError(
+        f"upstream_kind: {given!r} is no kind of upstream; there are: {', '.join(KINDS)}.",
+        setting="upstream_kind",
+    )
 
 
 def upstream_key(config: Config, name: str, environment: Mapping[str, str]) -> str | None:

@@ -109,11 +109,18 @@ def test_fallbacks_are_pairs() -> None:
     assert loaded({"PALAVER_MEDIA_HOST": "a.example, b.example"}).media_host == ["a.example", "b.example"]
 
 
-@pytest.mark.parametrize("setting", ["alias", "fallback", "upstream", "upstream_key"])
+@pytest.mark.parametrize("setting", ["alias", "fallback", "upstream", "upstream_key", "upstream_kind"])
 @pytest.mark.parametrize("value", ["[1, 2]", "[[]]", "{a = 1}", "7", "true"])
 def test_tables_that_are_none(setting: str, value: str, tmp_path: Path) -> None:
     file = tmp_path / "palaver.toml"
     file.write_text(f"{setting} = {value}")
     with pytest.raises(SettingError) as refused:
         load({}, file=file, environment={})
+    assert refused.value.setting == setting
+
+
+@pytest.mark.parametrize("setting", ["upstream_key", "upstream_kind"])
+def test_what_is_said_of_an_upstream_that_there_is_not(setting: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        load({setting: {"nobody": "vllm"}}, environment={})
     assert refused.value.setting == setting

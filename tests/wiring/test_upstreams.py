@@ -3,6 +3,7 @@
 import pytest
 
 from palaver.config import Config
+from palaver.core.errors import ConfigError
 from palaver.wiring.upstreams import VENDORS, key_variable, upstream_key, upstreams_of
 
 
@@ -59,6 +60,18 @@ def test_every_vendors_variable_is_one_that_an_upstream_can_have() -> None:
         assert key_variable(name) == variable
         assert key(name, f"https://api.{domains[0]}/v1", {variable: "k"}) == "k"
         assert key(name, "https://other.example/v1", {variable: "k"}) is None
+
+
+async def test_the_settings_may_say_what_an_upstream_is() -> None:
+    config = Config(upstream={"a": "http://h/v1", "b": "http://h/v1"}, upstream_kind={"a": "vllm"})
+    told, _ = engines = upstreams_of(config, {})
+    assert await told.kind() == "vllm"  # and nobody was asked
+    for engine in engines:
+        await engine.close()
+    with pytest.raises(ConfigError) as refused:
+        upstreams_of(Config(upstream={"a": "http://h"}, upstream_kind={"a": "vlm"}), {})
+    assert refused.value.setting == "upstream_kind"
+    assert "vllm" in refused.value.message
 
 
 async def test_each_upstream_gets_its_key() -> None:
