@@ -7,11 +7,22 @@ Names, ranges and meaning are those of Together's chat completions
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 S = TypeVar("S", bound="Sampling")
+
+NEUTRAL: Mapping[str, tuple[float, ...]] = {
+    "top_p": (1,),
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+}
+"""Values of sampling parameters that change nothing, so that an engine need not have the parameter."""
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -103,3 +114,21 @@ class Parameters(Sampling, frozen=True, omit_defaults=True, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
     logprobs: int | None = None
     echo: bool = False
+
+
+def needs(parameters: Parameters, *, has_tools: bool) -> Iterator[tuple[str, str]]:
+    """What parameters ask of an engine besides how the reply is drawn: the word of the capability (see
+    `palaver.engines.base.Engine.capabilities`), and the field that asks for it."""
+    if has_tools:
+        yield "tools", "tools"
+    if parameters.tool_choice not in (None, "auto", "none"):
+        yield "tool_choice", "tool_choice"
+    if has_tools and parameters.parallel_tool_calls is False:
+        yield "parallel_tool_calls", "parallel_tool_calls"
+    if parameters.format is not None:
+        yield parameters.format.type, "response_format"
+    for name in ("reasoning", "reasoning_effort", "chat_template_kwargs", "echo"):
+        if getattr(parameters, name):
+            yield name, name
+    if parameters.logprobs is not None:
+        yield "logprobs", "logprobs"

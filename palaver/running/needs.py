@@ -18,7 +18,7 @@ from palaver.core.message import (
     TextPart,
     VideoPart,
 )
-from palaver.core.parameters import NamedTool, Parameters
+from palaver.core.parameters import NEUTRAL, Parameters, needs
 from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Model
 
@@ -44,9 +44,9 @@ def suited(asked: Asked, model: Model) -> Asked:
     for word, param in _needs(asked):
         if word not in capabilities:
             raise UnsupportedParameter(f"The model {model.name} does not support `{word}`.", param=param)
-    unneeded = {
-        name: None for name in ("reasoning", "parallel_tool_calls") if name not in capabilities
-    }  # None asks for them to be switched off, which they are
+    # What is left of them asks for what is so anyway: to be switched off, or for a value that changes nothing.
+    words = {"reasoning", "parallel_tool_calls", *SAMPLING} - capabilities
+    unneeded = dict.fromkeys(words)
     return msgspec.structs.replace(asked, parameters=msgspec.structs.replace(asked.parameters, **unneeded))
 
 
@@ -64,23 +64,10 @@ def check_can_continue(asked: Asked, model: Model) -> None:
 
 def _needs(asked: Asked) -> Iterator[tuple[str, str]]:
     """The capabilities that a request needs (see `Engine.capabilities`), each with the parameter it comes from."""
-    parameters, tools = asked.parameters, asked.window.tools
     for name in sorted(SAMPLING):
-        if getattr(parameters, name) is not None:
+        if getattr(asked.parameters, name) not in (None, *NEUTRAL.get(name, ())):
             yield name, name
-    if tools:
-        yield "tools", "tools"
-    if parameters.tool_choice == "required" or isinstance(parameters.tool_choice, NamedTool):
-        yield "tool_choice", "tool_choice"
-    if tools and parameters.parallel_tool_calls is False:
-        yield "parallel_tool_calls", "parallel_tool_calls"
-    if parameters.format is not None:
-        yield parameters.format.type, "response_format"
-    for name in ("reasoning", "reasoning_effort", "chat_template_kwargs", "echo"):
-        if getattr(parameters, name):
-            yield name, name
-    if parameters.logprobs is not None:
-        yield "logprobs", "logprobs"
+    yield from needs(asked.parameters, has_tools=bool(asked.window.tools))
     if asked.extra:
         yield "extra", min(asked.extra)
     for message in asked.window.messages:

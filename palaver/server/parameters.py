@@ -6,13 +6,13 @@ sets it relies on it. Only values that change nothing are let through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from palaver.core.errors import UnsupportedParameter
-from palaver.core.parameters import Parameters
+from palaver.core.parameters import NEUTRAL, Parameters, needs
 from palaver.core.schema_bounds import check_grammar, check_pattern, check_schema
 from palaver.engines.base import SAMPLING
 from palaver.server.body import plain
@@ -131,16 +131,6 @@ TEMPLATE_INTERNALS = (
 """What `chat_template_kwargs` may not hold: servers hand them on to what applies the template, where these replace
 the template, the history or its end, or cut the prompt."""
 
-NEUTRAL: Mapping[str, tuple[float, ...]] = {
-    "top_p": (1,),
-    "top_k": (0, -1),
-    "min_p": (0,),
-    "repetition_penalty": (1,),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-}
-"""Values of sampling parameters that change nothing, so that an engine need not honour the parameter."""
-
 
 def other_parameters(
     fields: Mapping[str, msgspec.Raw], known: frozenset[str], max_depth: int
@@ -244,8 +234,10 @@ def check_parameters(
         if value is not None and value not in NEUTRAL.get(name, ()):
             raise UnsupportedParameter(f"The model {model} does not support `{name}`.", param=name)
         changed[name] = None
-    for param, capability in _needed(parameters, asked):
+    own = dict(zip(("tools", "tool_choice"), asked.names, strict=True))
+    for capability, field in needs(parameters, has_tools=bool(asked.tools)):
         if capability not in capabilities:
+            param = own.get(field, field)
             what = f" of type {capability}" if param == "response_format" else ""
             raise UnsupportedParameter(f"The model {model} does not support `{param}`{what}.", param=param)
     if "reasoning" not in capabilities:
@@ -253,26 +245,3 @@ def check_parameters(
     if "parallel_tool_calls" not in capabilities or not asked.tools:
         changed["parallel_tool_calls"] = None
     return msgspec.structs.replace(parameters, **changed)
-
-
-def _needed(parameters: Parameters, asked: AskedTools) -> Iterator[tuple[str, str]]:
-    """The names of fields that ask for something, each with what an engine has to be capable of."""
-    tools, tool_choice = asked.names
-    if asked.tools:
-        yield tools, "tools"
-    if asked.choice not in (None, "auto", "none"):
-        yield tool_choice, "tool_choice"
-    if asked.tools and parameters.parallel_tool_calls is False:
-        yield "parallel_tool_calls", "parallel_tool_calls"
-    if parameters.format is not None:
-        yield "response_format", parameters.format.type
-    if parameters.reasoning:
-        yield "reasoning", "reasoning"
-    if parameters.reasoning_effort is not None:
-        yield "reasoning_effort", "reasoning_effort"
-    if parameters.chat_template_kwargs:
-        yield "chat_template_kwargs", "chat_template_kwargs"
-    if parameters.logprobs is not None:
-        yield "logprobs", "logprobs"
-    if parameters.echo:
-        yield "echo", "echo"

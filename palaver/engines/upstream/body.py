@@ -9,16 +9,13 @@ from typing import Any
 import msgspec
 
 from palaver.core.message import Message
-from palaver.core.parameters import Format, NamedTool, Parameters, Tool, sampling_of
+from palaver.core.parameters import NEUTRAL, Format, NamedTool, Parameters, Tool, sampling_of
 from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.upstream.dialects import DIALECTS, SERVICES, Dialect
 from palaver.engines.upstream.kinds import Detected
 from palaver.engines.upstream.messages import messages_for
 
-NEUTRAL: dict[str, tuple[float, ...]] = {"top_k": (0, -1), "min_p": (0,), "repetition_penalty": (1,)}
-"""Values that change nothing where a server does not know the parameter. Others are sent them: they may have
-defaults of their own."""
 STRUCTURED_OUTPUTS = (0, 11)
 """The version from which on vLLM reads `structured_outputs`; before, fields of their own."""
 OLLAMA_LOGPROBS = (0, 12, 11)
