@@ -15,21 +15,28 @@ from palaver.core.message import Message, Role
 from palaver.server.completion_format import FORMATS, ResponseFormat
 from palaver.server.completion_tools import FunctionName, Functions, ToolChoiceParam, Tools
 from palaver.server.headers import NAME_LENGTH
+from palaver.server.sampling import (
+    Count,
+    FrequencyPenalty,
+    LogitBias,
+    MinP,
+    PresencePenalty,
+    RepetitionPenalty,
+    Seed,
+    Stops,
+    Temperature,
+    TopK,
+    TopP,
+)
 from palaver.stores.base import Concurrency
 
-Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Stop = Annotated[str, Meta(min_length=1, max_length=512)]
 Name = Annotated[str, Meta(max_length=NAME_LENGTH)]
 Reference = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
 
-Bias = Annotated[float, Meta(ge=-100, le=100)]
 Alternatives = Annotated[int, Meta(ge=0, le=20)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-MOST_BIASES = 1024
 
 PARTS = ("text", "refusal", "image_url", "video_url", "audio_url", "input_audio", "file")
 CHOICES = {
@@ -83,44 +90,16 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The longest reply, in tokens; without it, until it stops or the context ends."),
     ] = None
     max_completion_tokens: Annotated[Count | None, Meta(description="Another name of `max_tokens`.")] = None
-    temperature: Annotated[
-        Annotated[float, Meta(ge=0, le=2)] | None,
-        Meta(description="How freely tokens are drawn; 0 takes the likeliest."),
-    ] = None
-    top_p: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | None,
-        Meta(description="Draw from the likeliest tokens that together have this probability."),
-    ] = None
-    top_k: Annotated[
-        Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None,
-        Meta(description="Draw from so many of the likeliest tokens; 0 and -1 draw from all."),
-    ] = None
-    min_p: Annotated[
-        Fraction | None,
-        Meta(description="Leave out tokens below this share of the likeliest one's probability."),
-    ] = None
-    repetition_penalty: Annotated[
-        Annotated[float, Meta(gt=0, le=100)] | None,
-        Meta(description="Above 1, tokens that occurred are less likely; 1 changes nothing."),
-    ] = None
-    presence_penalty: Annotated[
-        Penalty | None, Meta(description="Lowers what occurred at all; 0 changes nothing.")
-    ] = None
-    frequency_penalty: Annotated[
-        Penalty | None, Meta(description="Lowers what occurred, by how often; 0 changes nothing.")
-    ] = None
-    seed: Annotated[
-        Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None,
-        Meta(description="The same seed and request draw the same reply, as far as the engine can."),
-    ] = None
-    stop: Annotated[
-        Stop | Annotated[list[Stop], Meta(max_length=16)] | None,
-        Meta(description="Texts at which the reply ends; they are no part of it."),
-    ] = None
-    logit_bias: Annotated[
-        Annotated[dict[str, Bias], Meta(max_length=MOST_BIASES)] | None,
-        Meta(description="By the number of a token in the model's vocabulary, what is added to its logit."),
-    ] = None
+    temperature: Temperature = None
+    top_p: TopP = None
+    top_k: TopK = None
+    min_p: MinP = None
+    repetition_penalty: RepetitionPenalty = None
+    presence_penalty: PresencePenalty = None
+    frequency_penalty: FrequencyPenalty = None
+    seed: Seed = None
+    stop: Stops = None
+    logit_bias: LogitBias = None
     n: Annotated[
         Annotated[int, Meta(ge=1, le=128)] | None,
         Meta(description="How many replies are wanted: siblings in the conversation; its head is the first."),

@@ -31,6 +31,7 @@ from palaver.server.parameters import (
     extra_parameters,
     other_parameters,
 )
+from palaver.server.sampling import drawn
 from palaver.server.settings import ServerSettings
 
 DOOR = "chat.completions"
@@ -178,17 +179,8 @@ def _check_tool_messages(messages: Sequence[Message], capabilities: frozenset[st
 def _parameters(body: CompletionRequest, tools: AskedTools) -> Parameters:
     reasoning, effort = _reasoning(body)
     return Parameters(
+        **drawn(body),
         max_tokens=_max_tokens(body),
-        temperature=body.temperature,
-        top_p=body.top_p,
-        top_k=body.top_k,
-        min_p=body.min_p,
-        repetition_penalty=body.repetition_penalty,
-        presence_penalty=body.presence_penalty,
-        frequency_penalty=body.frequency_penalty,
-        seed=body.seed,
-        stop=[body.stop] if isinstance(body.stop, str) else body.stop or None,
-        logit_bias=token_biases(body.logit_bias),
         n=body.n or 1,
         tool_choice=tools.choice,
         parallel_tool_calls=body.parallel_tool_calls,
@@ -209,17 +201,6 @@ def _max_tokens(body: CompletionRequest) -> int | None:
             param="max_completion_tokens",
         )
     return most
-
-
-def token_biases(biases: dict[str, float] | None) -> dict[str, float] | None:
-    """What `logit_bias` asks for, None where that is nothing. Raises InvalidRequest."""
-    for token in biases or ():
-        if not (token.isascii() and token.isdecimal() and len(token) <= 10):
-            raise InvalidRequest(
-                f"`logit_bias`: {token[:50]!r} is no number of a token in the model's vocabulary.",
-                param="logit_bias",
-            )
-    return biases or None
 
 
 def _logprobs(body: CompletionRequest) -> int | None:

@@ -21,12 +21,13 @@ from starlette.responses import Response
 from palaver.chat import Chat, VectorRequest
 from palaver.core.errors import InvalidRequest
 from palaver.server.body import decode, read_body
-from palaver.server.completion_body import Count, Name
+from palaver.server.completion_body import Name
 from palaver.server.exchange import exchange_of
 from palaver.server.headers import is_together
 from palaver.server.metering import estimate
 from palaver.server.parameters import extra_parameters, other_parameters
 from palaver.server.route import Operation, json_response
+from palaver.server.sampling import Count
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import unless_gone
 from palaver.server.text_body import TokenNumber, prompts

@@ -63,8 +63,3 @@ def on_leave_of(headers: Headers) -> OnLeave:
 def is_together(headers: Headers) -> bool:
     """Whether one of Together's SDKs asks: some replies have another shape for them than for everybody else."""
     return "Together/" in headers.get("user-agent", "")
-
-
-def is_openai(headers: Headers) -> bool:
-    """Whether one of OpenAI's SDKs asks (``OpenAI/Python 3.54.0``, ``AsyncOpenAI/Python …``, ``OpenAI/JS …``)."""
-    return "OpenAI/" in headers.get("user-agent", "")

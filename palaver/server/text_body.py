@@ -18,20 +18,23 @@ from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.parameters import Parameters
 from palaver.engines.base import Model
 from palaver.server.body import decode
-from palaver.server.completion_body import (
-    MOST_BIASES,
-    Alternatives,
-    Bias,
-    Count,
-    Fraction,
-    Name,
-    Penalty,
-    Stop,
-    StreamOptions,
-)
-from palaver.server.completion_request import token_biases
+from palaver.server.completion_body import Alternatives, Name, StreamOptions
 from palaver.server.completion_tools import AskedTools
 from palaver.server.parameters import check_parameters, extra_parameters, other_parameters
+from palaver.server.sampling import (
+    Count,
+    FrequencyPenalty,
+    LogitBias,
+    MinP,
+    PresencePenalty,
+    RepetitionPenalty,
+    Seed,
+    Stops,
+    Temperature,
+    TopK,
+    TopP,
+    drawn,
+)
 from palaver.server.settings import ServerSettings
 
 MOST_CHOICES = 128
@@ -83,19 +86,16 @@ class TextCompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
         Alternatives | None,
         Meta(description="The log probabilities of tokens, with so many of the likeliest in each place."),
     ] = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    min_p: Fraction | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    stop: Annotated[
-        Stop | Annotated[list[Stop], Meta(max_length=16)] | None,
-        Meta(description="Texts at which a reply ends; they are no part of it."),
-    ] = None
-    logit_bias: Annotated[dict[str, Bias], Meta(max_length=MOST_BIASES)] | None = None
+    temperature: Temperature = None
+    top_p: TopP = None
+    top_k: TopK = None
+    min_p: MinP = None
+    repetition_penalty: RepetitionPenalty = None
+    presence_penalty: PresencePenalty = None
+    frequency_penalty: FrequencyPenalty = None
+    seed: Seed = None
+    stop: Stops = None
+    logit_bias: LogitBias = None
     user: Annotated[Name | None, Meta(description="Accepted without effect: nothing is kept.")] = None
 
 
@@ -193,17 +193,8 @@ def _check_echo(request: TextCompletionRequest, texts: Sequence[Text]) -> None:
 
 def _parameters(body: TextCompletionRequest) -> Parameters:
     return Parameters(
+        **drawn(body),
         max_tokens=body.max_tokens,
-        temperature=body.temperature,
-        top_p=body.top_p,
-        top_k=body.top_k,
-        min_p=body.min_p,
-        repetition_penalty=body.repetition_penalty,
-        presence_penalty=body.presence_penalty,
-        frequency_penalty=body.frequency_penalty,
-        seed=body.seed,
-        stop=[body.stop] if isinstance(body.stop, str) else body.stop or None,
-        logit_bias=token_biases(body.logit_bias),
         n=body.n or 1,
         logprobs=body.logprobs,
     )
