@@ -14,6 +14,7 @@ import msgspec
 
 from palaver.core import ids
 from palaver.core.errors import EngineError, PalaverError, TurnCancelled
+from palaver.core.receipt import Receipt
 from palaver.core.reply import Reply, deltas_of, replies
 from palaver.core.turn import Delta, FinishReason, TurnState, Usage
 from palaver.stores.base import Item, TurnRecord
@@ -58,6 +59,8 @@ class LiveReply:
         self.created = created
         self.progress: Callable[[], float | None] = lambda: None
         """How much of the model is loaded while that is waited for, from 0 to 1; None at all other times."""
+        self.receipt: Receipt | None = None
+        """What the model sees or saw; None until that is known."""
         self.events: list[Delta] = []
         self.outcome: Outcome | None = None
         self.readers = 0
@@ -153,6 +156,7 @@ def replayed(turn: TurnRecord) -> LiveReply:
     live = LiveReply(
         turn=turn.id, conversation=turn.conversation, model=turn.model, created=ids.seconds_of(turn.id)
     )
+    live.receipt = turn.receipt
     live.accept()
     stored = [
         _stored(

@@ -19,7 +19,7 @@ CREATE TABLE api_keys (
     expires_at          INTEGER,
     revoked_at          INTEGER,
     last_used_at        INTEGER
-) STRICT;
+, window_settings TEXT) STRICT;
 
 CREATE INDEX api_keys_by_owner ON api_keys (owner);
 
@@ -67,7 +67,7 @@ CREATE TABLE conversations (
     metadata    TEXT,                       -- JSON object of strings
     created_at  INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL
-, title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq)) STRICT;
+, title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq), window_settings TEXT) STRICT;
 
 CREATE INDEX conversations_by_age ON conversations (updated_at);
 
@@ -106,6 +106,20 @@ CREATE TABLE end_users (
     UNIQUE (owner, name)
 ) STRICT;
 
+CREATE TABLE epochs (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           TEXT NOT NULL UNIQUE,        -- epoch_…
+    conversation INTEGER NOT NULL REFERENCES conversations (seq),
+    model        TEXT NOT NULL,               -- what answers; an epoch is of one model
+    reason       TEXT NOT NULL,               -- why it began: start, overflow, model, …
+    start        INTEGER NOT NULL,            -- the depth of the first message shown
+    gap_from     INTEGER,                     -- depths after it that are not shown: from,
+    gap_to       INTEGER,                     -- up to, excluded
+    began_at     INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX epochs_by_conversation ON epochs (conversation, seq);
+
 CREATE TABLE instructions (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
     owner  INTEGER NOT NULL REFERENCES owners (seq),
@@ -113,6 +127,13 @@ CREATE TABLE instructions (
     body   TEXT NOT NULL,                   -- JSON: [{"at": messages before it, "message": {…}}, …]
     UNIQUE (owner, hash)
 ) STRICT;
+
+CREATE TABLE message_counts (
+    message   INTEGER NOT NULL REFERENCES messages (seq),
+    tokenizer INTEGER NOT NULL REFERENCES tokenizers (seq),
+    tokens    INTEGER NOT NULL,
+    PRIMARY KEY (message, tokenizer)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE messages (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -149,6 +170,11 @@ CREATE TABLE owners (
 
 CREATE TABLE store_info (
     palaver TEXT NOT NULL                         -- its version
+) STRICT;
+
+CREATE TABLE tokenizers (
+    seq  INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE
 ) STRICT;
 
 CREATE TABLE toolsets (
@@ -198,11 +224,13 @@ CREATE TABLE turns (
     started_at        INTEGER,
     first_token_at    INTEGER,
     ended_at          INTEGER
-, continues INTEGER, tools INTEGER REFERENCES toolsets (seq), served_as TEXT, tried TEXT, warnings TEXT, logprobs TEXT) STRICT;
+, continues INTEGER, tools INTEGER REFERENCES toolsets (seq), served_as TEXT, tried TEXT, warnings TEXT, logprobs TEXT, epoch INTEGER REFERENCES epochs (seq), receipt TEXT) STRICT;
 
 CREATE INDEX turns_by_conversation ON turns (conversation);
 
 CREATE INDEX turns_by_end_user ON turns (end_user) WHERE end_user IS NOT NULL;
+
+CREATE INDEX turns_by_epoch ON turns (epoch) WHERE epoch IS NOT NULL;
 
 CREATE INDEX turns_by_head_before ON turns (head_before) WHERE head_before IS NOT NULL;
 

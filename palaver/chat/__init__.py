@@ -12,17 +12,18 @@ from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
+from palaver.chat.beginnings import unstored
 from palaver.chat.completing import Completing, VectorRequest
 from palaver.chat.leaving import Leaving
-from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Record, is_stored
+from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Record, asked_of, is_stored
 from palaver.chat.resends import Resends
 from palaver.chat.texts import TextRequest
 from palaver.chat.waiting import LOOK_AGAIN, Queues
+from palaver.chat.windows import Windows
 from palaver.core import ids
 from palaver.core.errors import EngineUnavailable, StoreError, TooManyRequests
 from palaver.core.tree import History, read_history
 from palaver.core.turn import TurnState
-from palaver.core.window import Window
 from palaver.engines.base import Catalog, Model
 from palaver.live import LiveReply, replayed
 from palaver.running import Beginning, RunningTurn
@@ -56,6 +57,8 @@ class Chat:
         self._unstored = Resends()
         self._queues = Queues(store, self.lease, self.settings.max_wait)
         self._closed = False
+        self.windows = Windows(store, catalog, self.settings, clock)
+        """What turns show their models, before and after."""
         self.completing = Completing(catalog, self._check_open, self._new_turn)
         """What it does besides turns."""
 
@@ -104,14 +107,7 @@ class Chat:
         attempt = request.attempt
         if attempt and (joined := self._unstored.join(request.owner, attempt)):
             return joined.live
-        window = Window(
-            owner=request.owner,
-            conversation=None,
-            turn=self._new_turn(),
-            messages=tuple(request.messages),
-            tools=tuple(request.tools),
-        )
-        turn = self._running_turn(request, model, window)
+        turn = self._running_turn(request, model, None, self._new_turn(), lambda: _unstored(request))
         if attempt is None:
             self._go(turn, lambda: None)
         else:
@@ -149,15 +145,13 @@ class Chat:
 
     def _start(self, request: ChatRequest, model: Model, history: History, admitted: Admitted) -> LiveReply:
         """Set an admitted turn going, or let it wait for its time."""
-        window = Window(
-            owner=request.owner,
-            conversation=admitted.conversation,
-            turn=admitted.turn,
-            messages=(),
-            tools=tuple(request.tools),
-        )
         start = self._queues.due if admitted.state is TurnState.QUEUED else self._queues.now
-        turn = self._running_turn(request, model, window, begin=lambda: start(window, history))
+        exact = request.parent is not None
+
+        def begin() -> Awaitable[Beginning]:
+            return start(turn.window, history, exact)
+
+        turn = self._running_turn(request, model, admitted.conversation, admitted.turn, begin)
         self._go(turn, lambda: self._queues.wake(admitted.conversation))
         return turn.live
 
@@ -165,18 +159,17 @@ class Chat:
         self,
         request: ChatRequest,
         model: Model,
-        window: Window,
-        begin: Callable[[], Awaitable[Beginning]] | None = None,
+        conversation: str | None,
+        turn: str,
+        begin: Callable[[], Awaitable[Beginning]],
     ) -> RunningTurn:
+        asked = asked_of(request, conversation, turn, self.settings.window)
         return RunningTurn(
-            window=window,
+            asked=asked,
             model=model,
-            parameters=request.parameters,
-            lower_max_tokens=request.truncate_reply or request.parameters.max_tokens is None,
-            limited=request.parameters.max_tokens is not None,
-            extra=request.extra,
+            fitting=self.windows.fitting(stored=conversation is not None),
             on_leave=request.on_leave,
-            store=self.store if window.conversation is not None else None,
+            store=self.store if conversation is not None else None,
             lease=self.lease,
             clock=self._clock,
             log_interval=self.settings.log_interval,
@@ -281,6 +274,10 @@ class Chat:
         if turns:
             await asyncio.wait([t.task for t in turns])
         await self.catalog.close()
+
+
+async def _unstored(request: ChatRequest) -> Beginning:
+    return unstored(request.messages)
 
 
 def _is_unstored(turn: RunningTurn) -> bool:

@@ -9,6 +9,10 @@ import msgspec
 from palaver.core.errors import InvalidRequest
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Tool
+from palaver.core.tree import apart
+from palaver.core.window import Window
+from palaver.core.window_settings import WindowSettings
+from palaver.running import Asked
 from palaver.stores.base import Attempt, Concurrency
 
 HEAD = "head"
@@ -27,6 +31,7 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     `concurrency` is what becomes of turns for the head of a conversation while another turn answers there,
     where a request does not say; `max_waiting` is how many may wait for one conversation, `max_wait` for how
     long. `keep_temporary` is how long temporary conversations are kept after their last turn.
+    `window` is how windows are chosen where nothing nearer to the request says.
     """
 
     record: Record = "all"
@@ -39,6 +44,7 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting: int = 8
     max_wait: float = 300.0
     keep_temporary: float = 24 * 3600.0
+    window: WindowSettings = WindowSettings()
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +56,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     for ``head``. `is_task` says that an app asks on its own account beside a conversation, such as for a title.
     `temporary` has a conversation that this begins deleted some time after its last turn.
 
-    `attempt` tells a request that is repeated from a new one. `truncate_reply` lowers `max_tokens` where prompt
-    and reply together do not fit the context, instead of refusing. `extra` holds parameters
-    that palaver does not know.
+    `attempt` tells a request that is repeated from a new one. `window` is how the request itself has its window
+    chosen, `key_window` what its API key says of that. `extra` holds parameters that palaver does not know.
     """
 
     owner: str
@@ -71,9 +76,29 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     store: bool | None = None
     metadata: dict[str, str] | None = None
     source: str | None = None
-    truncate_reply: bool = False
+    window: WindowSettings = WindowSettings()
+    key_window: WindowSettings | None = None
     on_leave: OnLeave = "grace"
     extra: dict[str, Any] = {}
+
+
+def asked_of(request: ChatRequest, conversation: str | None, turn: str, settings: WindowSettings) -> Asked:
+    """What a model is asked for a request, before its window is chosen. `settings` are the server's."""
+    return Asked(
+        window=Window(
+            owner=request.owner,
+            conversation=conversation,
+            turn=turn,
+            messages=(),
+            tools=tuple(request.tools),
+        ),
+        parameters=request.parameters,
+        extra=request.extra,
+        asks=request.window,
+        inner=request.key_window or WindowSettings(),
+        outer=settings,
+        sent_instructions=sum(1 for _ in apart(request.messages, goes_on=request.parent is not None)[0]),
+    )
 
 
 def is_stored(request: ChatRequest, record: Record) -> bool:

@@ -7,12 +7,12 @@ import contextlib
 
 import structlog
 
-from palaver.core.calls import check_results
+from palaver.chat.beginnings import beginning
 from palaver.core.errors import ConversationBusy, LeaseLost, StoreError, StoreRefused
 from palaver.core.tree import History
-from palaver.core.window import Window, rendered, woven
+from palaver.core.window import Window
 from palaver.running import Beginning
-from palaver.stores.base import Prompt, Store
+from palaver.stores.base import Store
 
 log = structlog.get_logger(__name__)
 
@@ -30,14 +30,14 @@ class Queues:
         self._max_wait = max_wait
         self._moved: dict[str, asyncio.Event] = {}
 
-    async def due(self, window: Window, history: History) -> Beginning:
+    async def due(self, window: Window, history: History, exact: bool) -> Beginning:
         """Wait until a queued turn may begin. Raises ConversationBusy when it has waited for too long."""
         assert window.conversation is not None
         deadline = asyncio.get_running_loop().time() + self._max_wait
         while True:
             moved = self._moved.setdefault(window.conversation, asyncio.Event())
             if await self._begin(window.turn):
-                return await self.now(window, history)
+                return await self.now(window, history, exact)
             if asyncio.get_running_loop().time() > deadline:
                 raise ConversationBusy(
                     f"The turn has waited {self._max_wait:g} seconds for others in this conversation.",
@@ -57,29 +57,13 @@ class Queues:
             log.warning("a turn could not begin yet", turn=turn, error=error.message)
             return False
 
-    async def now(self, window: Window, history: History) -> Beginning:
-        """What a turn whose time has come begins with."""
-        return beginning(history, await self._store.prompt(window.turn, self._lease))
+    async def now(self, window: Window, history: History, exact: bool) -> Beginning:
+        """What a turn whose time has come begins with. Raises what `beginning` does."""
+        prompt = await self._store.prompt(window.turn, self._lease)
+        return await beginning(self._store, window.owner, history, prompt, exact=exact)
 
     def wake(self, conversation: str) -> None:
         """A turn of this conversation has ended: who waits there looks again."""
         moved = self._moved.pop(conversation, None)
         if moved is not None:
             moved.set()
-
-
-def beginning(history: History, prompt: Prompt) -> Beginning:
-    """The prompt: what is stored above, then what was sent, in the stored form with the reasoning as sent.
-
-    A tombstone above is left out. One among what was sent is shown as the client sent it, and nothing of that is
-    stored again. Raises InvalidRequest for the result of a tool that answers no call.
-    """
-    above = len(prompt.messages) - len(history.messages)
-    seen = [message for message in prompt.messages[:above] if message is not None]
-    for kept, sent in zip(prompt.messages[above:], history.messages, strict=True):
-        seen.append(sent if kept is None else rendered(kept, sent))
-    if above:
-        check_results(seen, len(seen) - len(history.messages), len(history.instructions))
-    if prompt.continues is not None:
-        seen.append(prompt.continues)
-    return Beginning(woven(prompt.instructions, seen), prompt.continues)

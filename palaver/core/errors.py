@@ -36,9 +36,8 @@ PalaverError
 ├── HubError                    the hub of models cannot be reached, or refuses
 └── ConfigError                 a setting that cannot be used
 
-The first paragraph of each class's docstring is its default message. Foreign errors (sqlite3, aiohttp,
-msgspec) are mapped into this tree once, at the edge where they arise; the server maps the tree to HTTP in one
-table.
+The first paragraph of each class's docstring is its default message. Foreign errors (sqlite3, aiohttp, msgspec) are
+mapped into this tree once, at the edge where they arise; the server maps the tree to HTTP in one table.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ class PalaverError(Exception):
 class RequestError(PalaverError):
     """The request cannot be served.
 
-    `param` names the field at fault as a path into the body (``messages[2].role``), or is None when no
-    single field is; `code` is the machine-readable code of the API's error body.
+    `param` names the field at fault as a path into the body (``messages[2].role``), or is None when no single field
+    is; `code` is the machine-readable code of the API's error body.
     """
 
     default_code: str | None = None
@@ -105,6 +104,11 @@ class ContextLengthExceeded(InvalidRequest):
         super().__init__(message, param=param)
         self.prompt_tokens = prompt_tokens
         self.context_size = context_size
+
+    def naming(self, part: str, tokens: int) -> ContextLengthExceeded:
+        """The same error, which also says what of the prompt is that long."""
+        self.message = self.public = f"{self.message} {part} has {tokens} of them."
+        return self
 
 
 class BodyTooLarge(RequestError):
@@ -194,8 +198,7 @@ class TooManyRequests(RequestError):
 class RateLimited(TooManyRequests):
     """This API key has reached its limit; try again when a minute has passed.
 
-    `retry_after` is in seconds.
-    """
+    `retry_after` is in seconds."""
 
     def __init__(
         self, message: str | None = None, *, retry_after: float = 60.0, code: str | None = None
@@ -211,8 +214,7 @@ class EngineError(PalaverError):
 class EngineUnavailable(EngineError):
     """The model is starting or restarting; try again in a moment.
 
-    `retry_after` is in seconds, None where nobody said.
-    """
+    `retry_after` is in seconds, None where nobody said."""
 
     def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -273,8 +275,7 @@ class StoreTooNew(StoreError):
 class StoreOwned(StoreError):
     """Another process owns this store.
 
-    `address` is the base URL at which the owner serves it, or None while the owner is not serving yet.
-    """
+    `address` is the base URL at which the owner serves it, or None while it is not serving yet."""
 
     def __init__(self, message: str | None = None, *, address: str | None = None) -> None:
         super().__init__(message)
@@ -292,8 +293,7 @@ class HubError(PalaverError):
 class ConfigError(PalaverError):
     """A setting cannot be used.
 
-    `setting` is its name in the configuration file.
-    """
+    `setting` is its name in the configuration file."""
 
     def __init__(self, message: str | None = None, *, setting: str | None = None) -> None:
         super().__init__(message)

@@ -13,6 +13,7 @@ RANDOM_BYTES = 10
 CONVERSATION = "conv_"
 MESSAGE = "msg_"
 API_KEY = "key_"
+EPOCH = "epoch_"
 TURN = "turn_"
 CHAT_COMPLETION = "chatcmpl-"
 RESPONSE = "resp_"

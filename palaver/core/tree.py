@@ -116,6 +116,13 @@ def read_history(messages: Sequence[Message], root: bytes, *, goes_on: bool = Fa
     With `goes_on` they are the latest of a path: instructions are those that come before all others. What comes
     later was said at that point of the conversation, and stays there.
     """
+    instructions, kept = apart(messages, goes_on=goes_on)
+    forms = [canonical(m) for m in kept]
+    return History(instructions, kept, forms, path_keys(root, forms), root)
+
+
+def apart(messages: Sequence[Message], *, goes_on: bool = False) -> tuple[list[Instruction], list[Message]]:
+    """The instructions among messages, and the others. For `goes_on` see `read_history`."""
     speak = ("system", "developer") if goes_on else ("user",)
     first = next((i for i, m in enumerate(messages) if (m.role in speak) is not goes_on), len(messages))
     instructions: list[Instruction] = []
@@ -125,8 +132,7 @@ def read_history(messages: Sequence[Message], root: bytes, *, goes_on: bool = Fa
             instructions.append(Instruction(len(kept), message))
         else:
             kept.append(message)
-    forms = [canonical(m) for m in kept]
-    return History(instructions, kept, forms, path_keys(root, forms), root)
+    return instructions, kept
 
 
 def rekeyed(history: History, root: bytes) -> History:

@@ -1,8 +1,10 @@
 """The window: what the model sees of a path.
 
-The stateless door shows the model exactly what the client sent: instructions in their places, then the
-messages, minus what the client left out. (Where a window grows over the model's context, the request is
-refused with both numbers; see `palaver.chat`.)
+From its beginning on, each part may only grow at its end, as long as an epoch lasts:
+
+    instructions and tools | summary | messages from a start onward | notes for this turn
+
+`palaver.core.fit` says which messages these are, `palaver.core.receipt` what they were.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import msgspec
 
 from palaver.core.message import Message
 from palaver.core.parameters import Tool
+from palaver.core.path import Step
 from palaver.core.tree import Instruction
 
 
@@ -20,7 +23,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt for an engine, with whose it is, so that an engine can place and isolate it.
 
     `conversation` and `turn` are ids; `conversation` is None for a turn that is not stored. `tools` are what the
-    model may call.
+    model may call. `epoch_began` is when the epoch of this window began, in seconds since 1970: what a template says
+    of the day is said as of then, so that its prompts stay alike. None is now.
     """
 
     owner: str
@@ -28,18 +32,35 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     turn: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    epoch_began: int | None = None
 
 
-def woven(instructions: Sequence[Instruction], messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Messages with the instructions back where the client had put them."""
+def composed(
+    instructions: Sequence[Instruction],
+    steps: Sequence[Step],
+    *,
+    summary: Message | None = None,
+    notes: Sequence[Message] = (),
+) -> tuple[Message, ...]:
+    """The messages of a window in their order.
+
+    Instructions are where the client had put them among the first messages of the path; those whose place is not
+    shown come first. A summary stands for what is not shown any more, notes go with this turn.
+    """
     result: list[Message] = []
     waiting = list(instructions)
-    for i, message in enumerate(messages):
-        while waiting and waiting[0].at <= i:
+    begun = False
+    for step in steps:
+        while waiting and waiting[0].at <= step.depth:
             result.append(waiting.pop(0).message)
-        result.append(message)
+        if not begun and summary is not None:
+            result.append(summary)
+        begun = True
+        result.append(step.message)
     result.extend(instruction.message for instruction in waiting)
-    return tuple(result)
+    if not begun and summary is not None:
+        result.append(summary)
+    return (*result, *notes)
 
 
 def rendered(stored: Message, sent: Message | None) -> Message:

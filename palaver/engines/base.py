@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Sampling
 from palaver.core.turn import EngineEvent
 from palaver.core.window import Window
+from palaver.core.window_settings import WindowSettings
 
 SAMPLING = frozenset(Sampling.__struct_fields__)
 """How replies are drawn; `Engine.capabilities` says which of these an engine honours."""
@@ -76,6 +78,16 @@ class Engine(Protocol):
         Raises EngineUnavailable, EngineRefused.
         """
 
+    def tokenizer(self, model: str) -> str | None:
+        """A name for what `counts` counts the model's messages by, the same wherever its counts are; None where it
+        counts none."""
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int] | None:
+        """How many tokens each message has by itself, without what the template puts around it; None if it cannot.
+
+        Raises EngineUnavailable, EngineRefused.
+        """
+
     def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         """Answer. Yields one `Accepted`, any number of deltas, then exactly one `Finish`.
 
@@ -121,6 +133,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Sampling = Sampling()
     aliases: tuple[str, ...] = ()
     context_size: int | None = None
+    window: WindowSettings = WindowSettings()
+    """How windows for this model are chosen, where it was said."""
     fallbacks: tuple[Model, ...] = ()
     loading: float | None = None
     """While it is being loaded, how much of it is: from 0 to 1. None before and after."""

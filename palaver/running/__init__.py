@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal, assert_never
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Literal, assert_never
 
 import msgspec
 import structlog
@@ -19,53 +19,56 @@ from palaver.core.errors import (
     StoreError,
     TurnCancelled,
 )
-from palaver.core.message import Message
-from palaver.core.parameters import Parameters
 from palaver.core.reply import Reply, deltas_of, replies
-from palaver.core.turn import Accepted, ContentDelta, Delta, Finish, ReasoningDelta, ToolCallDelta, TurnState
-from palaver.core.window import Window
+from palaver.core.turn import (
+    Accepted,
+    ContentDelta,
+    EngineEvent,
+    Finish,
+    ReasoningDelta,
+    ToolCallDelta,
+    TurnState,
+)
 from palaver.engines.base import Model
 from palaver.live import LiveReply, Outcome
-from palaver.running.answering import answer, may_pass
+from palaver.running.answering import Answering, may_pass
 from palaver.running.beginning import Beginning
-from palaver.running.keeping import Hurry, keep_end
-from palaver.running.needs import Asked, suited
+from palaver.running.fitting import Fitted, Fitting
+from palaver.running.keeping import Hurry, final, keep_batches, keep_end
+from palaver.running.needs import Asked
 from palaver.stores.base import Ending, Store, Tried
 
-__all__ = ["Beginning", "RunningTurn", "may_pass"]
+__all__ = ["Asked", "Beginning", "Fitting", "RunningTurn", "may_pass"]
 
 log = structlog.get_logger(__name__)
 
 
 class RunningTurn:
-    """Runs one turn. `store` is None for a turn that is not stored. `parameters` are the request's own; each `model`
-    that is asked adds its defaults.
+    """Runs one turn. `store` is None for a turn that is not stored. What is `asked` are the request's own parameters;
+    each `model` that is asked adds its defaults.
 
-    With `begin` the turn waits for that first, and its window has no messages until then. A reply that goes on
-    with another begins with that one's text.
+    The turn waits for what it begins with (`begin`), and until then its window has no messages: `fitting` chooses
+    them. A reply that goes on with another begins with that one's text.
     """
 
     def __init__(
         self,
         *,
-        window: Window,
+        asked: Asked,
         model: Model,
-        parameters: Parameters,
-        lower_max_tokens: bool,
-        limited: bool,
-        extra: dict[str, Any],
+        fitting: Fitting,
         on_leave: Literal["finish", "grace"],
         store: Store | None,
         lease: str,
         clock: Callable[[], float],
         log_interval: float,
         on_left: Callable[[RunningTurn], None],
-        begin: Callable[[], Awaitable[Beginning]] | None = None,
+        begin: Callable[[], Awaitable[Beginning]],
     ) -> None:
-        self.window = window
+        self.window = window = asked.window
         self.model = model
         self.on_leave = on_leave
-        self.limited = limited
+        self.limited = asked.parameters.max_tokens is not None
         self.store = store
         self.live = LiveReply(
             turn=window.turn,
@@ -75,10 +78,9 @@ class RunningTurn:
             on_left=lambda: on_left(self),
         )
         self.task: asyncio.Task[None]
-        self._parameters = parameters
-        self._lower_max_tokens = lower_max_tokens
-        self._extra = extra
-        self._continues: Message | None = None
+        self._asked = asked
+        self._fitting = fitting
+        self._fitted: Fitted | None = None
         self._begin = begin
         self._lease = lease
         self._clock = clock
@@ -89,7 +91,6 @@ class RunningTurn:
         self._first_token_at: int | None = None
         self._tried: list[Tried] = []
         self._served_as: str | None = None
-        self._logged = 0
         self._timer: asyncio.TimerHandle | None = None
         self._hurry = Hurry()
         self.left = False
@@ -128,13 +129,15 @@ class RunningTurn:
         return self.task.done()
 
     async def _run(self) -> None:
-        logging = asyncio.create_task(self._log()) if self.store else None
+        logging = asyncio.create_task(self._log(self.store)) if self.store else None
         outcome = await self._generate()
         if logging is not None:
             logging.cancel()
             (died,) = await asyncio.gather(logging, return_exceptions=True)
             if isinstance(died, Exception):
                 log.error("the text of a reply was not logged", turn=self.window.turn, exc_info=died)
+        if self.live.receipt is not None:
+            self.live.receipt = final(self.live.receipt, outcome)
         try:
             if self.store is not None:
                 await keep_end(self.store, self._ending(outcome), self.live, outcome, self._hurry)
@@ -176,7 +179,7 @@ class RunningTurn:
             return Outcome(state=state, error=TurnCancelled(reason))
         if reason:
             return Outcome(state=state, error=EngineError(reason))
-        return Outcome(state=state, finish_reason="stop", others=["stop"] * (self._parameters.n - 1))
+        return Outcome(state=state, finish_reason="stop", others=["stop"] * (self._asked.parameters.n - 1))
 
     def _failed(self, error: PalaverError) -> Outcome:
         state = TurnState.INCOMPLETE if self.live.events else TurnState.FAILED
@@ -188,12 +191,15 @@ class RunningTurn:
         Where all fail, the turn's error is the last of an engine that might have answered: that a fallback refuses
         what is asked is no news for whoever asked another model.
         """
-        asked = await self._asked()
+        beginning = await self._begin()
+        if beginning.continues is not None:
+            self._asked = msgspec.structs.replace(self._asked, continues=beginning.continues.message)
+        answering = Answering(self._asked, beginning, self._fitting, self._fit)
         failures: list[tuple[Model, PalaverError]] = []
         for model in (self.model, *self.model.fallbacks):
             self.model, self.live.model, self.live.progress = model, model.name, model.progress
             try:
-                return await self._hear(model, suited(asked, model) if failures else asked)
+                return await self._hear(model, answering.answer(model, in_place_of_another=bool(failures)))
             except (EngineError, RequestError) as error:
                 if self._first_token_at is not None or self._stopped or not (failures or may_pass(error)):
                     raise
@@ -207,23 +213,13 @@ class RunningTurn:
         self.live.model = self.model.name
         raise failure
 
-    async def _asked(self) -> Asked:
-        """What is asked, once the turn's time has come."""
-        if self._begin is not None:
-            beginning = await self._begin()
-            self.window = msgspec.structs.replace(self.window, messages=beginning.messages)
-            self._continues = beginning.continues
-        return Asked(
-            window=self.window,
-            parameters=self._parameters,
-            extra=self._extra,
-            lower_max_tokens=self._lower_max_tokens,
-            continues=self._continues,
-        )
+    def _fit(self, fitted: Fitted) -> None:
+        """This is the window that the model is about to be shown."""
+        self.window, self._fitted, self.live.receipt = fitted.window, fitted, fitted.receipt
 
-    async def _hear(self, model: Model, asked: Asked) -> Finish:
+    async def _hear(self, model: Model, answer: AsyncGenerator[EngineEvent, None]) -> Finish:
         """Publish what a model says, to its end."""
-        async with contextlib.aclosing(answer(model, asked)) as events:
+        async with contextlib.aclosing(answer) as events:
             async for event in events:
                 match event:
                     case Accepted():
@@ -249,8 +245,9 @@ class RunningTurn:
     def _tell_beginning(self) -> None:
         """A reply that goes on with another is told whole: readers hear what is stored. It is with the first news, so
         that what fails before leaves no copy of the beginning."""
-        if self._continues is not None and not self.live.events:
-            begun = Reply(content=self._continues.text, reasoning=self._continues.reasoning or "")
+        continues = self._asked.continues
+        if continues is not None and not self.live.events:
+            begun = Reply(content=continues.text, reasoning=continues.reasoning or "")
             for delta in deltas_of(begun):
                 self.live.publish(delta)
 
@@ -262,24 +259,13 @@ class RunningTurn:
         ):
             self.stop(TurnState.INCOMPLETE, f"Nobody read it, so it ended at {self._alone_limit} tokens.")
 
-    async def _log(self) -> None:
-        """Keep what has come, in batches, so that it outlives this process."""
-        batch = 0
-        while True:
-            await asyncio.sleep(self._log_interval)
-            deltas: list[Delta] = self.live.events[self._logged :]
-            if not deltas or self.store is None:
-                continue
-            try:
-                await self.store.log(self.window.turn, self._lease, batch, deltas)
-            except LeaseLost:
-                self.stop(TurnState.INCOMPLETE, "The turn was taken over by another process.")
-                return
-            except StoreError as error:
-                log.warning("a reply's batch could not be kept", turn=self.window.turn, error=error.message)
-                continue
-            self._logged += len(deltas)
-            batch += 1
+    async def _log(self, store: Store) -> None:
+        try:
+            await keep_batches(
+                store, self.live, self.window.turn, self._lease, self._log_interval, lambda: self._fitted
+            )
+        except LeaseLost:
+            self.stop(TurnState.INCOMPLETE, "The turn was taken over by another process.")
 
     def _ending(self, outcome: Outcome) -> Ending:
         error = outcome.error
@@ -296,4 +282,6 @@ class RunningTurn:
             error_code=type(error).__name__ if error else None,
             error_message=error.public if error else None,
             first_token_at=self._first_token_at,
+            epoch=self._fitted.epoch if self._fitted else None,
+            receipt=self.live.receipt,
         )

@@ -3,34 +3,62 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
-from palaver.core.errors import EngineError, EngineRefused, PalaverError
+from palaver.core.errors import ContextLengthExceeded, EngineError, EngineRefused, PalaverError
 from palaver.core.turn import EngineEvent
 from palaver.engines.base import Model, Options
-from palaver.running.fitting import fit
-from palaver.running.needs import Asked, check_can_continue
+from palaver.running.beginning import Beginning, Told
+from palaver.running.fitting import Fitted, Fitting
+from palaver.running.needs import Asked, check_can_continue, check_messages, suited
 
 PASSING = frozenset({408, 429})
 """Of the statuses below 500 with which a server refuses, those that do not speak of the request."""
 
 
-async def answer(model: Model, asked: Asked) -> AsyncGenerator[EngineEvent, None]:
-    """The events of a model's reply, with the model's own defaults, if it fits the model's context.
+class Answering:
+    """Has models answer one turn. `beginning` is what its windows are chosen of; `on_fitted` is told of each window
+    before it is used."""
 
-    Raises what `Engine.generate` raises, and UnsupportedParameter for a reply that it cannot go on with.
-    """
-    check_can_continue(asked, model)
-    options = Options(
-        model=model.served_as,
-        parameters=asked.parameters.over(model.defaults),
-        prefill=asked.continues is not None,
-        extra=asked.extra if "extra" in model.engine.capabilities else {},
-    )
-    options = await fit(asked.window, model, options, lower_max_tokens=asked.lower_max_tokens)
-    async with contextlib.aclosing(model.engine.generate(asked.window, options)) as events:
-        async for event in events:
-            yield event
+    def __init__(
+        self, asked: Asked, beginning: Beginning, fitting: Fitting, on_fitted: Callable[[Fitted], None]
+    ) -> None:
+        self._asked = asked
+        self._beginning = beginning
+        self._fitting = fitting
+        self._on_fitted = on_fitted
+
+    async def answer(self, model: Model, *, in_place_of_another: bool) -> AsyncGenerator[EngineEvent, None]:
+        """The events of a model's reply, with the model's own defaults. A window that its engine refuses as too long
+        is chosen once more, by what that said, unless it is to hold all that was sent.
+
+        Raises what `Engine.generate` raises, StoreError, ContextLengthExceeded, and UnsupportedParameter for what a
+        model `in_place_of_another` cannot be asked.
+        """
+        asked = suited(self._asked, model) if in_place_of_another else self._asked
+        check_can_continue(asked, model)
+        options = Options(
+            model=model.served_as,
+            parameters=asked.parameters.over(model.defaults),
+            prefill=asked.continues is not None,
+            extra=asked.extra if "extra" in model.engine.capabilities else {},
+        )
+        told: Told | None = None
+        while True:
+            fitted = await self._fitting.fit(asked, self._beginning, model, options, told)
+            if in_place_of_another:
+                check_messages(fitted.window.messages, model)
+            self._on_fitted(fitted)
+            try:
+                generating = model.engine.generate(fitted.window, fitted.options)
+                async with contextlib.aclosing(generating) as events:
+                    async for event in events:
+                        yield event
+                return
+            except ContextLengthExceeded as error:
+                if told is not None or fitted.receipt.mode == "strict":
+                    raise
+                told = Told(error.prompt_tokens, error.context_size)
 
 
 def may_pass(error: PalaverError) -> bool:

@@ -1,14 +1,83 @@
-"""What a turn starts from."""
+"""What a turn starts from: the path that its window is chosen of."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import msgspec
 
+from palaver.core.epoch import Above
 from palaver.core.message import Message
+from palaver.core.path import Step
+from palaver.core.tree import Instruction
+from palaver.core.window import rendered
+from palaver.core.window_settings import WindowSettings
+
+Reach = Callable[[int], Awaitable[Sequence[Step]]]
+"""Reads the path from a depth on."""
 
 
-class Beginning(msgspec.Struct, frozen=True):
-    """What a turn starts from once its time has come: its prompt, and the reply that it goes on with."""
+class Beginning:
+    """What a turn starts from once its time has come: the end of the path to its question, with a way to the rest.
 
-    messages: tuple[Message, ...]
-    continues: Message | None = None
+    `sent` are the messages that came with the request, the last ones of the path; a client may have left out the
+    depths of the `gap`. `exact` says that the turn named the message that it hangs below. `above` is what it may go
+    on with, `window` how its conversation's windows are chosen. `continues` is the reply that it goes on with.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        *,
+        sent: Sequence[Message] = (),
+        instructions: Sequence[Instruction] = (),
+        gap: tuple[int, int] | None = None,
+        exact: bool = False,
+        above: Above | None = None,
+        window: WindowSettings | None = None,
+        continues: Step | None = None,
+        reach: Reach | None = None,
+    ) -> None:
+        self.steps = list(steps)
+        self.sent = sent
+        self.instructions = instructions
+        self.gap = gap
+        self.exact = exact
+        self.above = above
+        self.window = window or WindowSettings()
+        self.continues = continues
+        self._reach = reach
+
+    @property
+    def length(self) -> int:
+        """How many messages the path has."""
+        return self.steps[-1].depth + 1 if self.steps else 0
+
+    @property
+    def top(self) -> int:
+        """The depth of the first message that has been read."""
+        return self.steps[0].depth if self.steps else 0
+
+    async def reach(self, depth: int) -> None:
+        """Have read the path from this depth on. Raises StoreError, and MessageNotFound for one that is gone."""
+        if depth < self.top and self._reach is not None:
+            self.steps = list(await self._reach(depth))
+
+    def as_sent(self) -> list[Step]:
+        """What the client sent and what stands above it, in the stored form with the reasoning as sent.
+
+        Something that was deleted meanwhile is shown as the client sent it. The whole path is to be read before.
+        """
+        there = [s for s in self.steps if not (self.gap and self.gap[0] <= s.depth < self.gap[1])]
+        above = len(there) - len(self.sent)
+        return there[:above] + [
+            Step(step.depth, sent if step.deleted else rendered(step.message, sent), step.id)
+            for step, sent in zip(there[above:], self.sent, strict=True)
+        ]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What an engine said of a prompt that it refused as too long: how long it was, and how long it may be."""
+
+    prompt_tokens: int
+    context_size: int

@@ -1,41 +1,227 @@
-"""Whether prompt and reply fit the model's context."""
+"""The window of a turn, for one model: what of its path is shown, and what that leaves for the reply.
+
+    strict   all of what was sent, or all above the message that was named; too much is refused with both numbers
+    auto     the window of the epoch that the turn goes on with, as long as it has room, else a new one
+
+What surely fits is not counted. What may not is counted by the engine as a whole; only where a new window is to be
+chosen are messages counted one by one. A new window is counted again as a whole before it is used.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from palaver.core.epoch import Epoch, Reason, break_reason
 from palaver.core.errors import ContextLengthExceeded
-from palaver.core.window import Window
+from palaver.core.path import Span, Step, shown
+from palaver.core.receipt import Receipt, seen_and_left_out
+from palaver.core.window import Window, composed
+from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, reserved
 from palaver.engines.base import Model, Options
+from palaver.running.beginning import Beginning, Told
+from palaver.running.choosing import Choosing
+from palaver.running.counting import Counting, CountsKept, CountsKnown, at_most
+from palaver.running.needs import Asked
 
-TEMPLATE_TOKENS = 512
-"""What a template may add to a prompt, in tokens; for the estimate that spares a count. An engine that gets too
-long a prompt all the same refuses it with its own count."""
+Clock = Callable[[], float]
 
 
-async def fit(window: Window, model: Model, options: Options, *, lower_max_tokens: bool) -> Options:
-    """The options that fit the context. Raises ContextLengthExceeded with both numbers."""
-    engine, name = model.engine, model.served_as
-    if "count" not in engine.capabilities:
-        return options  # it refuses what is too long in its own time and words
-    size = model.context_size or await engine.context_size(name)
-    wanted = options.parameters.max_tokens or 0
-    if size is None or _at_most(window) + wanted <= size:
-        return options
-    count = await engine.count(window, options)
-    if count is None or (count + wanted <= size and count < size):
-        return options
-    if count >= size:
-        raise ContextLengthExceeded(prompt_tokens=count, context_size=size)
-    if not lower_max_tokens:
-        raise ContextLengthExceeded(
-            prompt_tokens=count, context_size=size, max_tokens=wanted, param="max_tokens"
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A window with the options that go with it, and what it is: its epoch and its receipt."""
+
+    window: Window
+    options: Options
+    epoch: Epoch
+    receipt: Receipt
+
+
+class Fitting:
+    """Chooses windows. `kept` is where counts of stored messages are kept; None where nothing is stored."""
+
+    def __init__(
+        self, kept: CountsKept | None, known: CountsKnown, clock: Clock, new_id: Callable[[], str]
+    ) -> None:
+        self._kept = kept
+        self._known = known
+        self._clock = clock
+        self._new_id = new_id
+
+    async def fit(
+        self,
+        asked: Asked,
+        beginning: Beginning,
+        model: Model,
+        options: Options,
+        told: Told | None = None,
+    ) -> Fitted:
+        """The window of a turn for this model. `told` is what its engine said of the window that was tried before.
+
+        Raises ContextLengthExceeded with both numbers, and naming the message that is too long by itself;
+        EngineError, StoreError.
+        """
+        inner = asked.asks.over(beginning.window.over(asked.inner))
+        settings = inner.over(model.window.over(asked.outer))
+        mode = mode_of(asked.asks, settings, exact=beginning.exact)
+        size = await _size(model, settings, told)
+        made = _Making(asked, beginning, model, options, settings, size)
+        counting = Counting(model, options, asked.window.owner, self._kept, self._known)
+        if mode == "strict":
+            return self._kept_whole(made, *await _strict(made, counting))
+        chosen = await Choosing(
+            made.beginning,
+            counting,
+            asked.window,
+            made.composed,
+            keep=settings.keep or DEFAULT_KEEP,
+            size=size,
+            room=made.room,
+            told=told,
+            model=model.name,
+            sent_instructions=asked.sent_instructions,
+        ).choose()
+        return self._made(
+            made, "auto", chosen.span, chosen.steps, chosen.reason, chosen.prompt_tokens, chosen.is_estimate
         )
-    parameters = msgspec.structs.replace(options.parameters, max_tokens=size - count)
-    return msgspec.structs.replace(options, parameters=parameters)
+
+    def _kept_whole(self, made: _Making, span: Span, steps: list[Step], prompt_tokens: int | None) -> Fitted:
+        above, path = made.beginning.above, made.beginning.steps
+        reason = break_reason(above, made.model.name, path)
+        if reason is None and above is not None and above.epoch.span != span:
+            reason = "user"
+        return self._made(made, "strict", span, steps, reason, prompt_tokens, False)
+
+    def _made(
+        self,
+        made: _Making,
+        mode: Mode,
+        span: Span,
+        steps: list[Step],
+        reason: Reason | None,
+        prompt_tokens: int | None,
+        is_estimate: bool,
+    ) -> Fitted:
+        beginning, now = made.beginning, int(self._clock() * 1000)
+        if reason is None and beginning.above is not None:
+            epoch = beginning.above.epoch
+        else:
+            epoch = Epoch(
+                id=self._new_id(), model=made.model.name, reason=reason or "start", span=span, began=now
+            )
+        seen, left_out = seen_and_left_out(beginning.length, span, steps, by_client=mode == "strict")
+        receipt = Receipt(
+            model=made.model.name,
+            mode=mode,
+            epoch=epoch.id,
+            reason=epoch.reason,
+            began=reason is not None,
+            path=beginning.length,
+            seen=seen,
+            left_out=left_out,
+            instructions=len(beginning.instructions),
+            tools=len(made.asked.window.tools),
+            context_size=made.size,
+            reserved=made.reserve or 0,
+            prompt_tokens=prompt_tokens,
+            counted=None if prompt_tokens is None else "estimate" if is_estimate else "engine",
+            continues=beginning.continues is not None,
+        )
+        window = msgspec.structs.replace(made.composed(steps), epoch_began=min(epoch.began, now) // 1000)
+        return Fitted(window=window, options=made.lowered(prompt_tokens), epoch=epoch, receipt=receipt)
 
 
-def _at_most(window: Window) -> int:
-    """More tokens than the prompt can have: no tokenizer makes more than one of a byte, and a message's braces and
-    field names here outweigh what templates put around it."""
-    return TEMPLATE_TOKENS + len(msgspec.json.encode((window.messages, window.tools)))
+class _Making:
+    """What is known of a window in the making."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        beginning: Beginning,
+        model: Model,
+        options: Options,
+        settings: WindowSettings,
+        size: int | None,
+    ) -> None:
+        self.asked = asked
+        self.beginning = beginning
+        self.model = model
+        self.options = options
+        self.size = size
+        self.most = options.parameters.max_tokens
+        """The longest reply, in tokens; None where nothing says."""
+        self.lowers = (
+            asked.parameters.max_tokens is None or settings.context_length_exceeded_behavior == "truncate"
+        )
+        """Whether that gives way where the prompt needs the room."""
+        self.reserve = None if size is None else reserved(settings, size, self.most, lowers=self.lowers)
+
+    @property
+    def room(self) -> int | None:
+        """How long a prompt may be; None where nobody knows."""
+        return None if self.size is None or self.reserve is None else self.size - self.reserve
+
+    def composed(self, steps: list[Step]) -> Window:
+        """The window that shows these messages."""
+        if self.beginning.continues is not None:
+            steps = [*steps, self.beginning.continues]
+        messages = composed(self.beginning.instructions, steps)
+        return msgspec.structs.replace(self.asked.window, messages=messages)
+
+    def lowered(self, prompt_tokens: int | None) -> Options:
+        """The options, with no longer reply than there is room for, as far as that is known and asked for."""
+        if self.size is None or prompt_tokens is None or self.most is None or not self.lowers:
+            return self.options
+        left = max(1, self.size - prompt_tokens)
+        if self.most <= left:
+            return self.options
+        parameters = msgspec.structs.replace(self.options.parameters, max_tokens=left)
+        return msgspec.structs.replace(self.options, parameters=parameters)
+
+
+def mode_of(asks: WindowSettings, settings: WindowSettings, *, exact: bool) -> Mode:
+    """Whether a request is shown all of what it is about: what it says itself goes before what is set elsewhere.
+
+    A turn below a stored message (`exact`) goes by `truncation`, one that resends its history by `mode`.
+    """
+    if asks.mode is not None:
+        return asks.mode
+    if asks.truncation is not None:
+        return "strict" if asks.truncation == "disabled" else "auto"
+    if exact:
+        return "strict" if settings.truncation == "disabled" else "auto"
+    return settings.mode or "strict"
+
+
+async def _size(model: Model, settings: WindowSettings, told: Told | None) -> int | None:
+    """The most tokens that prompt and reply may have; None where nobody knows. Raises EngineError."""
+    size = model.context_size or await model.engine.context_size(model.served_as)
+    sizes = [each for each in (size, told.context_size if told else None, settings.size) if each]
+    return min(sizes, default=None)
+
+
+async def _strict(made: _Making, counting: Counting) -> tuple[Span, list[Step], int | None]:
+    """All that was sent. Raises ContextLengthExceeded where that is too much."""
+    beginning = made.beginning
+    await beginning.reach(0)
+    span = Span.without(beginning.gap)
+    if beginning.exact:
+        steps = shown(beginning.steps, span)
+    else:
+        steps = [step for step in beginning.as_sent() if not step.deleted]
+    window = made.composed(steps)
+    wanted = made.most or 0
+    if not counting.exact or made.size is None:
+        return span, steps, None  # its engine refuses what is too long in its own time and words
+    if at_most(window.messages, window.tools) + wanted <= made.size:
+        return span, steps, None
+    count = await counting.prompt(window)
+    if count is None or (count + wanted <= made.size and count < made.size):
+        return span, steps, count
+    if count >= made.size:
+        raise ContextLengthExceeded(prompt_tokens=count, context_size=made.size)
+    if not made.lowers:
+        raise ContextLengthExceeded(
+            prompt_tokens=count, context_size=made.size, max_tokens=wanted, param="max_tokens"
+        )
+    return span, steps, count

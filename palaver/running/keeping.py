@@ -1,16 +1,20 @@
-"""Storing the end of a turn, however often that takes."""
+"""Storing a turn: what has come of it while it runs, and its end, however often that takes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
+from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from palaver.core.errors import LeaseLost, StoreError, StoreRefused
+from palaver.core.receipt import Receipt
 from palaver.core.turn import TurnState
 from palaver.live import LiveReply, Outcome
+from palaver.running.fitting import Fitted
 from palaver.stores.base import Ending, Store
 
 log = structlog.get_logger(__name__)
@@ -39,6 +43,17 @@ class Hurry:
             async with asyncio.timeout(seconds):
                 await self._now.wait()
         self._now.clear()
+
+
+def final(receipt: Receipt, outcome: Outcome) -> Receipt:
+    """The receipt of a turn that has ended: with what its engine counted, and what is to be known of that."""
+    usage = outcome.usage
+    return msgspec.structs.replace(
+        receipt,
+        prompt_tokens=usage.prompt_tokens if usage else receipt.prompt_tokens,
+        counted="engine" if usage else receipt.counted,
+        warnings=outcome.warnings,
+    )
 
 
 async def keep_end(store: Store, ending: Ending, live: LiveReply, outcome: Outcome, hurry: Hurry) -> None:
@@ -86,3 +101,29 @@ async def _close(store: Store, ending: Ending, error: StoreError) -> None:
     except Exception:
         # Nothing is left to be tried; recovery closes it at the next start.
         log.exception("a turn could not be closed", turn=ending.turn)
+
+
+async def keep_batches(
+    store: Store, live: LiveReply, turn: str, lease: str, interval: float, shown: Callable[[], Fitted | None]
+) -> None:
+    """Keep in batches what has come of a reply, and what its model is shown, so that both outlive this process.
+
+    Goes on until it is cancelled. Raises LeaseLost.
+    """
+    batch = logged = 0
+    noted: Fitted | None = None
+    while True:
+        await asyncio.sleep(interval)
+        deltas, fitted = live.events[logged:], shown()
+        try:
+            if fitted is not None and fitted is not noted:
+                await store.note_window(turn, lease, fitted.epoch, fitted.receipt)
+                noted = fitted
+            if deltas:
+                await store.log(turn, lease, batch, deltas)
+                logged += len(deltas)
+                batch += 1
+        except LeaseLost:
+            raise
+        except StoreError as error:
+            log.warning("a reply's batch could not be kept", turn=turn, error=error.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -20,18 +20,27 @@ from palaver.core.message import (
 )
 from palaver.core.parameters import NEUTRAL, Parameters, needs
 from palaver.core.window import Window
+from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import SAMPLING, Model
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of whichever model answers: a prompt, and the request's own parameters, without a model's
-    defaults. `continues` is the reply that it goes on with, the last message of the window."""
+    """What is asked of whichever model answers: the request's own parameters, without a model's defaults.
+
+    `window` has no messages yet where they are to be chosen, of what the turn begins with (`running.fitting`).
+    `continues` is the reply that it goes on with. How the window is chosen is said by `asks`, the request's settings,
+    `inner`, those of the conversation and the API key, and `outer`, the server's; a model's are between the two.
+    `sent_instructions` is how many instructions the request itself had.
+    """
 
     window: Window
     parameters: Parameters
     extra: dict[str, Any] = {}
-    lower_max_tokens: bool = False
     continues: Message | None = None
+    asks: WindowSettings = WindowSettings()
+    inner: WindowSettings = WindowSettings()
+    outer: WindowSettings = WindowSettings()
+    sent_instructions: int = 0
 
 
 def suited(asked: Asked, model: Model) -> Asked:
@@ -41,13 +50,22 @@ def suited(asked: Asked, model: Model) -> Asked:
     """
     capabilities = model.engine.capabilities
     check_can_continue(asked, model)
-    for word, param in _needs(asked):
-        if word not in capabilities:
-            raise UnsupportedParameter(f"The model {model.name} does not support `{word}`.", param=param)
+    _check(_needs(asked), model)
     # What is left of them asks for what is so anyway: to be switched off, or for a value that changes nothing.
     words = {"reasoning", "parallel_tool_calls", *SAMPLING} - capabilities
     unneeded = dict.fromkeys(words)
     return msgspec.structs.replace(asked, parameters=msgspec.structs.replace(asked.parameters, **unneeded))
+
+
+def check_messages(messages: Sequence[Message], model: Model) -> None:
+    """Raises UnsupportedParameter where a model that nobody asked for cannot be shown these messages."""
+    _check((need for message in messages for need in _needs_of(message)), model)
+
+
+def _check(needed: Iterable[tuple[str, str]], model: Model) -> None:
+    for word, param in needed:
+        if word not in model.engine.capabilities:
+            raise UnsupportedParameter(f"The model {model.name} does not support `{word}`.", param=param)
 
 
 def check_can_continue(asked: Asked, model: Model) -> None:
@@ -70,8 +88,6 @@ def _needs(asked: Asked) -> Iterator[tuple[str, str]]:
     yield from needs(asked.parameters, has_tools=bool(asked.window.tools))
     if asked.extra:
         yield "extra", min(asked.extra)
-    for message in asked.window.messages:
-        yield from _needs_of(message)
 
 
 def _needs_of(message: Message) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,7 @@ from palaver.server.metering import Meters
 from palaver.server.models import Models
 from palaver.server.openapi import UNVERSIONED, VARIABLE, openapi
 from palaver.server.pages import documentation, welcome
+from palaver.server.receipts import Receipts
 from palaver.server.route import Handler, Operation, json_response
 from palaver.server.settings import ServerSettings
 from palaver.server.text_completions import TextCompletions
@@ -79,6 +80,7 @@ class _Door:
         self._guard = Guard(settings, self._keyring)
         self._meters = Meters()
         operations = [
+            *Receipts(chat, settings).operations(),
             *Completions(chat, settings).operations(),
             *TextCompletions(chat, settings).operations(),
             *Embeddings(chat, settings).operations(),

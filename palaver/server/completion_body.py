@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from palaver.core.message import Message, Role
+from palaver.core.window_settings import Exceeding, Mode, Truncation, WindowSettings
 from palaver.server.completion_format import FORMATS, ResponseFormat
 from palaver.server.completion_tools import FunctionName, Functions, ToolChoiceParam, Tools
 from palaver.server.headers import NAME_LENGTH
@@ -43,7 +44,12 @@ CHOICES = {
     "messages[].role": get_args(Role),
     "messages[].content[].type": PARTS,
     "messages[].tool_calls[].type": ("function",),
-    "context_length_exceeded_behavior": ("error", "truncate"),
+    "context_length_exceeded_behavior": get_args(Exceeding),
+    "window": get_args(Mode),
+    "window.mode": get_args(Mode),
+    "window.truncation": get_args(Truncation),
+    "window.context_length_exceeded_behavior": get_args(Exceeding),
+    "truncation": get_args(Truncation),
     "tools[].type": ("function",),
     "tool_choice.type": ("function",),
     "response_format.type": FORMATS,
@@ -161,9 +167,27 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Accepted without effect: usage always comes with the last chunk."),
     ] = None
     context_length_exceeded_behavior: Annotated[
-        Literal["error", "truncate"] | None,
+        Exceeding | None,
         Meta(
             description="Where prompt and `max_tokens` do not fit the context: refuse, or lower `max_tokens`."
+        ),
+    ] = None
+    window: Annotated[
+        Mode | WindowSettings | None,
+        Meta(
+            description="What the model is shown: `strict` all that was sent, and too much is a 400; `auto` as much of "
+            "the conversation as fits, which begins with what it was shown before. An object says more: `mode`, "
+            "`size`, `keep`, `reserve`. By default the settings of conversation, API key, model and server."
+        ),
+    ] = None
+    truncation: Annotated[
+        Truncation | None,
+        Meta(description="OpenAI's words for the same: `auto`, or `disabled` for `strict`."),
+    ] = None
+    context: Annotated[
+        bool | None,
+        Meta(
+            description="Have the turn's receipt in the reply, as `context`: what the model saw, and what not."
         ),
     ] = None
     store: Annotated[

@@ -18,6 +18,7 @@ from palaver.core.turn import FinishReason, TurnState, Usage
 from palaver.live import LiveReply, Outcome
 from palaver.server.completion_logprobs import Logprobs, LogprobShape, shown_logprobs
 from palaver.server.errors import ErrorDetail
+from palaver.server.receipt_shapes import ReceiptBody
 from palaver.stores.base import OtherReply, TurnRecord
 
 NO_PROMPT_LOGPROBS = "The log probabilities of the prompt are not told."
@@ -109,9 +110,10 @@ class TriedModel(msgspec.Struct, frozen=True):
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole reply. `prompt` holds the prompt where `echo` was asked for, and is else empty.
+    """A whole reply. `prompt` holds the prompt where `echo` was asked for, and is else empty; `context` the receipt
+    where that was asked for.
 
-    What follows `warnings` is in a stored reply that is asked for later: `status` and `error` say how its turn
+    What follows is in a stored reply that is asked for later: `status` and `error` say how its turn
     ended and why, `served_as` is the engine's own name of the model, `tried` are models that failed before it. A
     reply that was cut off has the finish reason ``length``; a turn that failed before any text has no choices.
     """
@@ -124,6 +126,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     choices: list[Choice]
     usage: CompletionUsage | None
     warnings: list[CompletionWarning] | UnsetType = UNSET
+    context: ReceiptBody | UnsetType = UNSET
     status: TurnState | UnsetType = UNSET
     error: ErrorDetail | UnsetType = UNSET
     served_as: str | UnsetType = UNSET
@@ -150,7 +153,9 @@ def shown_warnings(outcome: Outcome, form: ReplyForm) -> list[CompletionWarning]
     return [CompletionWarning(message) for message in (*outcome.warnings, *missing)]
 
 
-def completion(live: LiveReply, outcome: Outcome, form: ReplyForm) -> Completion:
+def completion(
+    live: LiveReply, outcome: Outcome, form: ReplyForm, context: ReceiptBody | None = None
+) -> Completion:
     """The reply of a turn that has just ended."""
     return Completion(
         id=ids.as_chat_completion(live.turn),
@@ -160,6 +165,7 @@ def completion(live: LiveReply, outcome: Outcome, form: ReplyForm) -> Completion
         choices=[_choice(i, reply.message, reply, form) for i, reply in enumerate(live.replies())],
         usage=usage_of(outcome.usage),
         warnings=shown_warnings(outcome, form) or UNSET,
+        context=UNSET if context is None else context,
     )
 
 

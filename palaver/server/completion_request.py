@@ -15,6 +15,7 @@ from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters
 from palaver.core.thinking import thought_apart
+from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import Model
 from palaver.server.attachments import check_contents
 from palaver.server.body import check_depth, decode
@@ -23,6 +24,7 @@ from palaver.server.completion_format import asked_format
 from palaver.server.completion_logprobs import LogprobShape
 from palaver.server.completion_reply import ReplyForm
 from palaver.server.completion_tools import AskedTools, asked_tools
+from palaver.server.exchange import Caller
 from palaver.server.headers import NAME_LENGTH, attempt_of, is_together, on_leave_of
 from palaver.server.names import conversation_of, end_user_of, is_task
 from palaver.server.parameters import (
@@ -125,7 +127,7 @@ def _without_repetition(message: Message) -> Message:
 
 
 def chat_request(
-    asked: Asked, headers: Headers, owner: str, model: Model, settings: ServerSettings
+    asked: Asked, headers: Headers, caller: Caller, model: Model, settings: ServerSettings
 ) -> ChatRequest:
     """The request for `chat`. Raises UnsupportedParameter for what the model's engine cannot do."""
     body, capabilities = asked.body, model.engine.capabilities
@@ -144,7 +146,7 @@ def chat_request(
     if body.parent == HEAD and conversation is None:
         raise InvalidRequest("Whose head? `parent` of head needs a `conversation`.", param="conversation")
     return ChatRequest(
-        owner=owner,
+        owner=caller.owner,
         model=body.model,
         messages=asked.messages,
         door=DOOR,
@@ -160,10 +162,24 @@ def chat_request(
         store=body.store,
         metadata=body.metadata,
         source=headers.get("user-agent", "")[:NAME_LENGTH] or None,
-        truncate_reply=body.context_length_exceeded_behavior == "truncate",
+        window=_window(body),
+        key_window=caller.api_key.window if caller.api_key else None,
         on_leave=on_leave_of(headers),
         extra=extra_parameters(asked.others, capabilities, model.name),
     )
+
+
+def _window(body: CompletionRequest) -> WindowSettings:
+    """How the request has its window chosen. Raises InvalidRequest for what contradicts itself."""
+    asked = body.window
+    settings = WindowSettings(mode=asked) if isinstance(asked, str) else asked or WindowSettings()
+    said = WindowSettings(
+        truncation=body.truncation, context_length_exceeded_behavior=body.context_length_exceeded_behavior
+    )
+    settings = said.over(settings)
+    if (settings.mode, settings.truncation) in (("auto", "disabled"), ("strict", "auto")):
+        raise InvalidRequest("`window` and `truncation` contradict each other.", param="truncation")
+    return settings
 
 
 def _check_tool_messages(messages: Sequence[Message], capabilities: frozenset[str], model: str) -> None:

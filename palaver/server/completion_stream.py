@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,10 +13,14 @@ from palaver.live import LiveReply, Outcome
 from palaver.server.completion_logprobs import shown_logprobs, together_piece, token_pieces
 from palaver.server.completion_reply import ReplyForm, shown_warnings, usage_of
 from palaver.server.errors import error_event
+from palaver.server.receipt_shapes import ReceiptBody
 
 CHUNK = "chat.completion.chunk"
 DONE = b"data: [DONE]\n\n"
 TAIL = b'},"logprobs":null,"finish_reason":null}],"usage":null}\n\n'
+
+Context = Callable[[], Awaitable[ReceiptBody | None]]
+"""Says what a reply's `context` is, once it has ended."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,12 +29,15 @@ class Chunks:
     """Encodes a reply as it comes, as the data of server-sent events.
 
     Between two chunks of one reply only the text differs, so the rest is encoded once: with the first event, for
-    until then another model may come to answer.
+    until then another model may come to answer. `context` is asked for the reply's receipt where that is wanted.
     """
 
-    def __init__(self, live: LiveReply, form: ReplyForm | None = None) -> None:
+    def __init__(
+        self, live: LiveReply, form: ReplyForm | None = None, context: Context | None = None
+    ) -> None:
         self._live = live
         self._form = form or ReplyForm()
+        self._context = context
         self._start = b""
         self._texts: dict[int, bytes] = {}
 
@@ -99,7 +106,7 @@ class Chunks:
             for piece in pieces
         )
 
-    def end(self, outcome: Outcome) -> bytes:
+    async def end(self, outcome: Outcome) -> bytes:
         """The last piece: why each reply ended and what they cost, or the error that ended them.
 
         After an error nothing follows, not even ``[DONE]``: the stream was no success.
@@ -114,6 +121,8 @@ class Chunks:
         last: dict[str, Any] = {"usage": usage_of(outcome.usage)}
         if warnings := shown_warnings(outcome, self._form):
             last["warnings"] = warnings
+        if self._context is not None and (context := await self._context()) is not None:
+            last["context"] = context
         if outcome.prompt is not None:
             last["prompt"] = [{"text": outcome.prompt}]
         chunks[-1] = self._finish(len(reasons) - 1, reasons[-1]) + b"," + _encode(last)[1:] + b"\n\n"

@@ -17,9 +17,10 @@ from palaver.server.body import read_body
 from palaver.server.completion_body import CompletionRequest
 from palaver.server.completion_reply import Completion, ReplyForm, completion, stored_completion
 from palaver.server.completion_request import chat_request, read_request
-from palaver.server.completion_stream import Chunks
+from palaver.server.completion_stream import Chunks, Context
 from palaver.server.exchange import exchange_of
 from palaver.server.parameters import ELSEWHERE, INTERNALS, ONLY, TEMPLATE_INTERNALS, WITHOUT_EFFECT
+from palaver.server.receipts import context_of
 from palaver.server.route import Operation, json_response, path_value
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import EventStream, unless_gone
@@ -94,14 +95,15 @@ class Completions:
         exchange = exchange_of(request)
         model = await self._chat.catalog.find(asked.body.model)
         await exchange.identify_again()  # an upstream may have taken its time to say what it has
-        wanted = chat_request(asked, request.headers, exchange.owner, model, self._settings)
+        wanted = chat_request(asked, request.headers, exchange.caller, model, self._settings)
         live = await self._chat.say(wanted)
         exchange.admitted(live)
         form = asked.form(request.headers)
+        context = context_of(self._chat, exchange.owner, live) if asked.body.context else None
         if asked.body.stream:
-            return EventStream(live, Chunks(live, form), self._settings)
+            return EventStream(live, Chunks(live, form, context), self._settings)
         with live.reader():
-            return json_response(await unless_gone(request.receive, _whole(live, form)))
+            return json_response(await unless_gone(request.receive, _whole(live, form, context)))
 
     async def retrieve(self, request: Request) -> Response:
         owner, turn = exchange_of(request).owner, _turn_of(request)
@@ -124,11 +126,12 @@ class Completions:
         return json_response(CompletionStatus(id=ids.as_chat_completion(turn), status=state))
 
 
-async def _whole(live: LiveReply, form: ReplyForm) -> Completion:
+async def _whole(live: LiveReply, form: ReplyForm, context: Context | None) -> Completion:
     outcome = await live.ended()
     if outcome.error is not None:
         raise outcome.error
-    return completion(live, outcome, form)
+    shown = await context() if context else None
+    return completion(live, outcome, form, shown)
 
 
 def _turn_of(request: Request) -> str:

@@ -13,6 +13,7 @@ from palaver.core import ids
 from palaver.core.message import FilePart, ImagePart, Message, RefusalPart, TextPart, ToolCall
 from palaver.core.tree import Instruction
 from palaver.core.turn import FinishReason, TurnState
+from palaver.core.window_settings import WindowSettings
 from palaver.server.exchange import exchange_of
 from palaver.server.names import end_user_of
 from palaver.server.route import path_value
@@ -39,7 +40,7 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
     `messages` counts those on the path to it.
 
     `is_task` is true while nothing has continued its one question. `expires_at` is when a temporary one goes;
-    null for one that is kept.
+    null for one that is kept. `window` is how its windows are chosen, where that was said for it.
     """
 
     id: str
@@ -55,6 +56,7 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     is_task: bool
     expires_at: int | None
+    window: WindowSettings | None
 
 
 class ConversationDetail(ConversationBody, frozen=True, kw_only=True):
@@ -144,6 +146,7 @@ def conversation_body(conversation: Conversation) -> ConversationBody:
         messages=conversation.messages,
         is_task=conversation.one_shot,
         expires_at=None if expires is None else expires // 1000,
+        window=conversation.window,
     )
 
 

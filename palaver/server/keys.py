@@ -13,14 +13,19 @@ from starlette.responses import Response
 
 from palaver.core import ids
 from palaver.core.errors import InvalidRequest
+from palaver.core.window_settings import WindowSettings
 from palaver.server.body import decode, decode_fields, read_body
 from palaver.server.keyring import HINT, Keyring, hash_of, new_key
+from palaver.server.receipts import CHOICES as WINDOW_CHOICES
 from palaver.server.route import KeyScope, Operation, json_response, path_value
 from palaver.server.settings import ServerSettings
 from palaver.stores.base import ApiKey, NewApiKey, Store
 
 DEFAULT_SCOPES: tuple[KeyScope, ...] = ("chat", "read", "write")
-CHOICES = {"scopes[]": get_args(KeyScope)}
+CHOICES = {
+    "scopes[]": get_args(KeyScope),
+    **{f"window.{name}": words for name, words in WINDOW_CHOICES.items()},
+}
 DAY = 24 * 60 * 60
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -56,6 +61,9 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Annotated[int, Meta(ge=0, le=1 << 36)] | None,
         Meta(description="It expires then, in seconds since 1970."),
     ] = None
+    window: Annotated[
+        WindowSettings | None, Meta(description="How windows are chosen for requests with it.")
+    ] = None
 
 
 class KeysQuery(msgspec.Struct, frozen=True):
@@ -82,6 +90,7 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int | None
     revoked_at: int | None
     last_used_at: int | None
+    window: WindowSettings | None
 
 
 class CreatedKey(KeyBody, frozen=True, kw_only=True):
@@ -158,6 +167,7 @@ class ApiKeys:
                 requests_per_minute=asked.requests_per_minute,
                 tokens_per_minute=asked.tokens_per_minute,
                 expires_at=_expiry(asked),
+                window=asked.window,
             )
         )
         return json_response(CreatedKey(**_shown(added), key=key), headers={"cache-control": "no-store"})
@@ -199,6 +209,7 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         "expires_at": _seconds(key.expires_at),
         "revoked_at": _seconds(key.revoked_at),
         "last_used_at": _seconds(key.last_used_at),
+        "window": key.window,
     }
 
 

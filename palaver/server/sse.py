@@ -34,7 +34,7 @@ class Encoder(Protocol):
     def events(self, news: Sequence[Delta]) -> bytes:
         """What has come, as one piece. Never empty."""
 
-    def end(self, outcome: Outcome) -> bytes:
+    async def end(self, outcome: Outcome) -> bytes:
         """The last piece."""
 
 
@@ -75,7 +75,7 @@ class EventStream(Response):
                     await send(
                         {"type": "http.response.body", "body": self._encoder.events(news), "more_body": True}
                     )
-            last = self._encoder.end(await self._live.ended())
+            last = await self._encoder.end(await self._live.ended())
         except Exception as error:
             # The status has gone out, so that only an event can still tell.
             log.exception("a stream failed in an unforeseen way", turn=self._live.turn)

@@ -145,7 +145,7 @@ class _OpenAIChunks:
             TextChoice(index=delta.choice, text=delta.text, logprobs=logprobs, finish_reason=None)
         )
 
-    def end(self, outcome: Outcome) -> bytes:
+    async def end(self, outcome: Outcome) -> bytes:
         if outcome.error is not None:
             return error_event(outcome.error)
         reasons = [reply.finish_reason for reply in _replies(self._live, outcome)]
@@ -188,7 +188,7 @@ class _TogetherChunks:
             self._chunk(delta.choice, text, token) for text, token in token_pieces(delta.text, delta.logprobs)
         )
 
-    def end(self, outcome: Outcome) -> bytes:
+    async def end(self, outcome: Outcome) -> bytes:
         if outcome.error is not None:
             return error_event(outcome.error)
         reasons = [reply.finish_reason for reply in _replies(self._live, outcome)]

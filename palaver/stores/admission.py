@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from palaver.core.errors import ConversationBusy, LeaseLost
-from palaver.core.message import Message, root_key
+from palaver.core.message import root_key
 from palaver.core.tree import History, rekeyed
 from palaver.core.turn import TurnState
 from palaver.stores import attempts, places, writing
-from palaver.stores.base import Admission, Admitted, Prompt
+from palaver.stores.base import Admission, Admitted
 from palaver.stores.database import Row, Session
 from palaver.stores.places import Place
-from palaver.stores.rows import instructions_of, message_of, now
+from palaver.stores.rows import now
 from palaver.stores.writing import Input, Written
 
 
@@ -233,25 +233,4 @@ def hang(session: Session, held: Row, place: Place, history: History, *, moves_h
         question=written.question,
         head_before=head,
         now=now(),
-    )
-
-
-def prompt(session: Session, turn: str, lease: str) -> Prompt:
-    """What a running turn answers: the path to its question, without what the client left out."""
-    held = session.one("held_turn", id=turn, lease=lease)
-    if held is None or held["state"] != TurnState.RUNNING:
-        raise LeaseLost(f"The turn {turn} is not running under this process any more.")
-    messages: list[Message | None] = []
-    if held["question"] is not None:
-        gap_from, gap_to = held["gap_from"] or 0, held["gap_to"] or 0
-        messages = [
-            message_of(row) if row["deleted_at"] is None else None
-            for row in reversed(session.all("path_up_from", seq=held["question"]))
-            if not gap_from <= row["depth"] < gap_to
-        ]
-    continued = session.one("node", seq=held["continues"]) if held["continues"] is not None else None
-    return Prompt(
-        messages=messages,
-        instructions=instructions_of(held["instructions_body"]),
-        continues=message_of(continued) if continued is not None else None,
     )

@@ -7,7 +7,7 @@ import msgspec
 from palaver.core.errors import ApiKeyNotFound
 from palaver.stores.base import ApiKey, NewApiKey
 from palaver.stores.database import Row, Session, Verbs
-from palaver.stores.rows import now, to_json
+from palaver.stores.rows import now, settings_of, to_json
 from palaver.stores.writing import owner_and_secret
 
 
@@ -28,6 +28,7 @@ class SqlApiKeys(Verbs):
                 requests_per_minute=key.requests_per_minute,
                 tokens_per_minute=key.tokens_per_minute,
                 expires_at=key.expires_at,
+                window_settings=to_json(key.window) if key.window else None,
                 now=now(),
             )
             session.run("close_door", now=now())
@@ -88,4 +89,5 @@ def _api_key_of(row: Row) -> ApiKey:
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        window=settings_of(row["window_settings"]),
     )

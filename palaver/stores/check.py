@@ -16,7 +16,7 @@ from palaver.core.message import FORMS, Message, canonical, next_key, root_key
 from palaver.core.tree import EXCHANGE, exchange_key
 from palaver.core.turn import TurnState
 from palaver.stores.database import Row, Session
-from palaver.stores.rows import instructions_of, message_of, tools_of
+from palaver.stores.rows import instructions_of, message_of, receipt_of, tools_of
 
 PORTION = 500
 EXCHANGES = (4, EXCHANGE)
@@ -49,6 +49,8 @@ def check(session: Session) -> Iterator[Portion]:
     yield from _each(session, "check_attempts", "attempts", _attempt)
     yield from _each(session, "check_instructions", "instructions", _instructions)
     yield from _each(session, "check_toolsets", "toolsets", _toolset)
+    yield from _each(session, "check_epochs", "epochs", _epoch)
+    yield from _each(session, "check_counts", "message_counts", _count)
     yield from _logs(session)
 
 
@@ -186,6 +188,12 @@ def _turn(row: Row) -> Iterator[str]:
         yield "its instructions are another owner's, or missing"
     if row["tools"] is not None and row["tools_owner"] != row["owner"]:
         yield "its tools are another owner's, or missing"
+    if row["epoch"] is not None and row["epoch_conversation"] != row["conversation"]:
+        yield "its epoch is another conversation's, or missing"
+    try:
+        receipt_of(row["receipt"])
+    except msgspec.DecodeError:
+        yield "its receipt cannot be decoded"
     for name in ("parent", "question", "reply", "head_before", "continues"):
         if row[name] is not None and row[f"{name}_conversation"] != row["conversation"]:
             yield f"its {name} is a message of another conversation, or missing"
@@ -231,6 +239,22 @@ def _choice(row: Row) -> Iterator[str]:
 def _attempt(row: Row) -> Iterator[str]:
     if row["turn_owner"] != row["owner"]:
         yield "its turn is another owner's, or missing"
+
+
+def _epoch(row: Row) -> Iterator[str]:
+    if row["conversation_id"] is None:
+        yield "its conversation is missing"
+    if not row["turns"]:
+        yield "no turn has this epoch"
+    if row["start"] < 0 or (row["gap_from"] is None) is not (row["gap_to"] is None):
+        yield "what it shows is no part of a path"
+
+
+def _count(row: Row) -> Iterator[str]:
+    if row["deleted_at"] is not None or row["role"] is None:
+        yield "it says how long a message is that is deleted or missing"
+    if row["tokenizer_name"] is None:
+        yield "what counted it is missing"
 
 
 def _instructions(row: Row) -> Iterator[str]:

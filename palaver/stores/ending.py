@@ -14,6 +14,7 @@ from palaver.stores import admission, places
 from palaver.stores.base import Ending
 from palaver.stores.database import Row, Session
 from palaver.stores.rows import StoredError, deltas_of, message_of, new_id, now, to_json
+from palaver.stores.windows import drop_other_epoch, epoch_number
 from palaver.stores.writing import key_below
 
 EXCHANGES = (4, EXCHANGE)
@@ -43,6 +44,8 @@ def finish(session: Session, ending: Ending) -> None:
         _give_back_head(session, held)
     usage = ending.usage or Usage(0, 0)
     failed = ending.error_code or ending.error_message
+    epoch = epoch_number(session, held, ending.epoch) if ending.epoch else held["epoch"]
+    receipt = to_json(ending.receipt) if ending.receipt else held["receipt"]
     session.run(
         "end_turn",
         seq=held["seq"],
@@ -60,9 +63,12 @@ def finish(session: Session, ending: Ending) -> None:
         served_as=ending.served_as,
         tried=_or_null(ending.tried),
         warnings=_or_null(ending.warnings),
+        epoch=epoch,
+        receipt=receipt,
         first_token_at=ending.first_token_at,
         now=now(),
     )
+    drop_other_epoch(session, held, epoch)
     session.run("drop_log", turn=held["seq"])
 
 

@@ -54,7 +54,13 @@ def erase_messages(session: Session, conversation: int, rows: Sequence[Row]) -> 
         session.run("forget_head_before", messages=messages)
         session.run("forget_parent", messages=messages)
         theirs = session.all("turns_of_messages", messages=messages)
-        for query in ("forget_question", "forget_reply", "forget_choice", "remove_messages"):
+        for query in (
+            "forget_question",
+            "forget_reply",
+            "forget_choice",
+            "remove_counts",
+            "remove_messages",
+        ):
             session.run(query, messages=messages)
         turns += _drop_unanswered(session, theirs)
     return Deleted(messages=sum(row["deleted_at"] is None for row in rows), turns=turns)
@@ -75,7 +81,7 @@ def _drop_unanswered(session: Session, rows: Sequence[Row]) -> int:
 
 
 def drop_turns(session: Session, rows: Sequence[Row]) -> int:
-    """Remove turns (`seq`, `instructions`, `tools`) that have no reply, with all that is theirs alone.
+    """Remove turns (`seq`, `instructions`, `tools`, `epoch`) that have no reply, with all that is theirs alone.
 
     One that runs is gone for whoever works on it: its next write finds no lease. Returns how many they were.
     """
@@ -85,6 +91,7 @@ def drop_turns(session: Session, rows: Sequence[Row]) -> int:
             session.run(query, turns=turns)
         session.run("remove_instructions", instructions=list({row["instructions"] for row in some} - {None}))
         session.run("remove_toolsets", toolsets=list({row["tools"] for row in some} - {None}))
+        session.run("remove_epochs", epochs=list({row["epoch"] for row in some} - {None}))
     return len(rows)
 
 
@@ -131,6 +138,7 @@ def entomb(session: Session, message: Row) -> None:
     seq, conversation = message["seq"], message["conversation"]
     body = to_json(Message(message["role"]))
     session.run("make_tombstone", seq=seq, body=body, key=b"", now=now())
+    session.run("remove_counts", messages=[seq])
     replies = [row["seq"] for row in session.all("replies_with_this_in_their_tail", seq=seq)]
     for some in _portions(replies):
         session.run("forget_tails", messages=some)

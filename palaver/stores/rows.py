@@ -11,9 +11,12 @@ import msgspec
 from palaver.core import ids
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Tool
+from palaver.core.path import Span, Step
+from palaver.core.receipt import Receipt
 from palaver.core.reply import Length
 from palaver.core.tree import Instruction, Node
 from palaver.core.turn import Delta, TokenLogprob, TurnState, Usage
+from palaver.core.window_settings import WindowSettings
 from palaver.stores.base import Conversation, Item, OtherReply, Tried, TurnRecord
 from palaver.stores.database import Row
 
@@ -22,6 +25,7 @@ _instructions = msgspec.json.Decoder(list[Instruction])
 _tools = msgspec.json.Decoder(list[Tool])
 _deltas = msgspec.json.Decoder(list[Delta])
 _lengths = msgspec.json.Decoder(list[Length])
+_receipt = msgspec.json.Decoder(Receipt)
 _logprobs = msgspec.json.Decoder(list[TokenLogprob])
 
 
@@ -76,6 +80,26 @@ def other_reply_of(row: Row, item: Item | None) -> OtherReply:
     )
 
 
+def settings_of(body: str | None) -> WindowSettings | None:
+    return msgspec.json.decode(body, type=WindowSettings) if body else None
+
+
+def receipt_of(body: str | None) -> Receipt | None:
+    return _receipt.decode(body) if body else None
+
+
+def step_of(row: Row) -> Step:
+    return Step(row["depth"], message_of(row), row["id"], row["deleted_at"] is not None)
+
+
+def gap_of(row: Row) -> tuple[int, int] | None:
+    return None if row["gap_from"] is None else (row["gap_from"], row["gap_to"])
+
+
+def span_of(row: Row) -> Span:
+    return Span(row["start"], gap_of(row))
+
+
 def state_of(text: str) -> TurnState:
     """Raises msgspec.DecodeError for what is no state, as for anything else in a row that cannot be read."""
     return msgspec.convert(text, TurnState)
@@ -114,6 +138,7 @@ def conversation_of(row: Row) -> Conversation:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         expires_at=row["expires_at"],
+        window=settings_of(row["window_settings"]),
     )
 
 
@@ -132,7 +157,7 @@ def turn_of(row: Row, reply: Item | None, others: list[OtherReply]) -> TurnRecor
         instructions=instructions_of(row["instructions"]),
         question=row["question"],
         reply=reply,
-        gap=None if row["gap_from"] is None else (row["gap_from"], row["gap_to"]),
+        gap=gap_of(row),
         finish_reason=row["finish_reason"],
         usage=_usage_of(row),
         error_code=error.code,
@@ -143,6 +168,7 @@ def turn_of(row: Row, reply: Item | None, others: list[OtherReply]) -> TurnRecor
         served_as=row["served_as"],
         tried=msgspec.json.decode(row["tried"] or "[]", type=list[Tried]),
         warnings=msgspec.json.decode(row["warnings"] or "[]", type=list[str]),
+        receipt=receipt_of(row["receipt"]),
         created_at=row["created_at"],
         first_token_at=row["first_token_at"],
         ended_at=row["ended_at"],

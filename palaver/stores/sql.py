@@ -7,9 +7,10 @@ from palaver.stores.branches import SqlBranches
 from palaver.stores.deletion import SqlDeletion
 from palaver.stores.reading import SqlReading
 from palaver.stores.turns import SqlTurns
+from palaver.stores.windows import SqlWindows
 
 
-class SqlStore(SqlTurns, SqlReading, SqlBranches, SqlDeletion, SqlApiKeys):
+class SqlStore(SqlTurns, SqlWindows, SqlReading, SqlBranches, SqlDeletion, SqlApiKeys):
     """Keeps the tree in a database. See `stores.base.Store` for the contract."""
 
     async def announce(self, address: str, key: str, model: str = "") -> None:

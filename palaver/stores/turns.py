@@ -5,7 +5,7 @@ from __future__ import annotations
 from palaver.core.turn import Delta
 from palaver.stores import admission as admitting
 from palaver.stores import ending as ends
-from palaver.stores import writing
+from palaver.stores import windows, writing
 from palaver.stores.base import Admission, Admitted, Ending, Prompt
 from palaver.stores.database import Verbs
 
@@ -31,7 +31,7 @@ class SqlTurns(Verbs):
         return await self._database.write(lambda s: admitting.begin(s, turn, lease))
 
     async def prompt(self, turn: str, lease: str) -> Prompt:
-        return await self._database.read(lambda s: admitting.prompt(s, turn, lease))
+        return await self._database.read(lambda s: windows.prompt(s, turn, lease))
 
     async def log(self, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:
         await self._database.write(lambda s: ends.log(s, turn, lease, batch, deltas), durable=False)

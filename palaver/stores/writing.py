@@ -189,13 +189,17 @@ def _stored_once(session: Session, add: str, find: str, owner: int, values: Sequ
     """The number of the row that holds these values, which is made where there is none; None for no values."""
     if not values:
         return None
-    body = to_json(values)
-    digest = blake2b(body.encode(), digest_size=16).digest()
-    session.run(add, owner=owner, hash=digest, body=body)
+    digest = content_hash(values)
+    session.run(add, owner=owner, hash=digest, body=to_json(values))
     row = session.one(find, owner=owner, hash=digest)
     assert row is not None
     seq: int = row["seq"]
     return seq
+
+
+def content_hash(values: Sequence[object]) -> bytes:
+    """What stored-once values are found by."""
+    return blake2b(to_json(values).encode(), digest_size=16).digest()
 
 
 def instructions_above(session: Session, conversation: int, message: int | None) -> int | None:

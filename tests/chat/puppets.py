@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from palaver.core.errors import ModelNotFound, StoreError
-from palaver.core.message import ToolCall
+from palaver.core.message import Message, ToolCall
 from palaver.core.turn import (
     Accepted,
     ContentDelta,
@@ -64,7 +64,7 @@ class PuppetEngine:
 
     def __init__(self, size: int | None = None) -> None:
         self.size = size
-        self.counts = True
+        self.can_count = True
         self.capabilities: frozenset[str] = SAMPLING | {"image_url", "tools", "extra", "count"}
         self.queue = 0
         self.asked_for_waiting = 0
@@ -81,7 +81,13 @@ class PuppetEngine:
         return self.size
 
     async def count(self, window: Window, options: Options) -> int | None:
-        return sum(len(m.text.split()) for m in window.messages) if self.counts else None
+        return sum(len(m.text.split()) for m in window.messages) if self.can_count else None
+
+    def tokenizer(self, model: str) -> str | None:
+        return "words" if self.can_count else None
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int] | None:
+        return [len(message.text.split()) for message in messages]
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         play = Play(window, options)

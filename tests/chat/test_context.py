@@ -9,9 +9,10 @@ from palaver.chat import Chat
 from palaver.core.errors import ContextLengthExceeded
 from palaver.core.parameters import Parameters, Sampling
 from palaver.core.turn import TurnState
+from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import Model
 from palaver.live import LiveReply
-from palaver.running.fitting import TEMPLATE_TOKENS
+from palaver.running.counting import TEMPLATE_TOKENS
 from tests.chat.asking import request, texts
 from tests.chat.puppets import OneModel, PuppetEngine, WatchedStore
 
@@ -25,7 +26,8 @@ async def engine() -> PuppetEngine:
 
 async def ask(chat: Chat, max_tokens: int | None = None, truncate: bool = False) -> LiveReply:
     parameters = Parameters(max_tokens=max_tokens)
-    return await chat.say(request(PROMPT, parameters=parameters, truncate_reply=truncate))
+    window = WindowSettings(context_length_exceeded_behavior="truncate" if truncate else None)
+    return await chat.say(request(PROMPT, parameters=parameters, window=window))
 
 
 async def refused(live: LiveReply) -> ContextLengthExceeded:
@@ -94,10 +96,10 @@ async def test_a_size_that_the_catalog_knows_goes_first(
 
 
 async def test_an_unknown_size_or_count_refuses_nothing(chat: Chat, engine: PuppetEngine) -> None:
-    engine.counts = False
+    engine.can_count = False
     await ask(chat, max_tokens=1_000_000)
     assert (await engine.play(0)).options.parameters.max_tokens == 1_000_000
-    engine.size, engine.counts = None, True
+    engine.size, engine.can_count = None, True
     await ask(chat, max_tokens=1_000_000)
     assert (await engine.play(1)).options.parameters.max_tokens == 1_000_000
 

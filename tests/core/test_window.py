@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.core.message import Message, canonical
+from palaver.core.path import Step
 from palaver.core.tree import Instruction, read_history
-from palaver.core.window import rendered, woven
+from palaver.core.window import composed, rendered
 from tests.core.messages import messages
 
 ROOT = bytes(16)
@@ -15,7 +16,8 @@ ROOT = bytes(16)
 @given(st.lists(messages, max_size=8))
 def test_a_request_read_and_woven_is_the_request(sent: list[Message]) -> None:
     history = read_history(sent, ROOT)
-    assert woven(history.instructions, history.messages) == tuple(sent)
+    steps = [Step(depth, message) for depth, message in enumerate(history.messages)]
+    assert composed(history.instructions, steps) == tuple(sent)
 
 
 @given(st.lists(messages, max_size=8))
@@ -52,7 +54,8 @@ def test_instructions_go_where_they_stood() -> None:
     ]
     history = read_history(greeting, ROOT)
     assert history.instructions == [Instruction(0, greeting[0]), Instruction(1, greeting[2])]
-    assert woven(history.instructions, history.messages) == tuple(greeting)
+    steps = [Step(depth, message) for depth, message in enumerate(history.messages)]
+    assert composed(history.instructions, steps) == tuple(greeting)
 
 
 @given(messages, messages)

@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from palaver.chat import Chat, ChatSettings
+from palaver.core.message import Message
 from palaver.core.turn import EngineEvent, TurnState
 from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Embedded, Options
@@ -49,6 +50,12 @@ class HandEngine:
 
     async def context_size(self, model: str) -> int | None:
         return self._context
+
+    def tokenizer(self, model: str) -> str | None:
+        return None
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int] | None:
+        return None
 
     async def count(self, window: Window, options: Options) -> int | None:
         return sum(len(message.text) for message in window.messages)

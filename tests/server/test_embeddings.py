@@ -34,7 +34,7 @@ class Embedder(HandEngine):
         self.released.set()
         self.asked: list[tuple[Any, int | None]] = []
         self.leaves_out = 0
-        self.counts = True
+        self.tells_usage = True
 
     async def embed(
         self, texts: list[str] | list[list[int]], dimensions: int | None, window: Window, options: Options
@@ -45,7 +45,7 @@ class Embedder(HandEngine):
         if self.error is not None:
             raise self.error
         embedded = await super().embed(texts, dimensions, window, options)
-        return Embedded(embedded.vectors[self.leaves_out :], embedded.prompt_tokens if self.counts else 0)
+        return Embedded(embedded.vectors[self.leaves_out :], embedded.prompt_tokens if self.tells_usage else 0)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ async def test_it_counts_among_the_turns_of_the_server(tmp_path: Path, embedder:
 
 async def test_tokens_that_nobody_counted_are_charged_by_the_size_of_the_request(tmp_path: Path) -> None:
     hand = Embedder()
-    hand.counts = False
+    hand.tells_usage = False
     async with opened(tmp_path, ServerSettings(local_key="local-secret"), hand=hand) as door:
         _, made = await door.post("/v1/keys", {"name": "app", "tokens_per_minute": 1000}, LOCAL)
         key = {"authorization": f"Bearer {made['key']}"}

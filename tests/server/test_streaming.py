@@ -106,7 +106,7 @@ async def test_calls_are_streamed_in_pieces() -> None:
             ToolCallDelta(1, "call_1", "g", "{}"),
         ]
     )
-    data += chunks.end(Outcome(state=TurnState.COMPLETED, finish_reason="tool_calls"))
+    data += await chunks.end(Outcome(state=TurnState.COMPLETED, finish_reason="tool_calls"))
     *pieces, last = chunks_of(data)
     assert [piece["choices"][0]["delta"]["tool_calls"] for piece in pieces] == [
         [{"id": "call_0", "type": "function", "index": 0, "function": {"name": "f", "arguments": ""}}],

@@ -10,6 +10,7 @@ import msgspec
 
 from palaver.core import ids
 from palaver.core.message import Message, canonical
+from palaver.core.path import Span
 from palaver.core.reply import Reply
 from palaver.core.tree import Instruction, read_history
 from palaver.core.turn import ContentDelta, TurnState
@@ -84,9 +85,12 @@ class Talker:
         if admitted.joined or admitted.state is not TurnState.RUNNING:
             return told
         prompt = await self.store.prompt(admitted.turn, self.lease)
-        messages = [message for message in prompt.messages if message is not None]
+        path = await self.store.path(self.owner, prompt.steps[-1].id) if prompt.steps else []
+        span = Span.without(prompt.gap)
+        messages = [step.message for step in path if span.holds(step.depth) and not step.deleted]
+        continues = prompt.continues.message if prompt.continues else None
         return msgspec.structs.replace(
-            told, messages=messages, instructions=prompt.instructions, continues=prompt.continues
+            told, messages=messages, instructions=prompt.instructions, continues=continues
         )
 
     async def begin(self, turn: Admitted) -> Told | None:

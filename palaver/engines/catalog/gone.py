@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from palaver.core.errors import EngineUnavailable
+from palaver.core.message import Message
 from palaver.core.turn import EngineEvent
 from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Embedded, Options
@@ -30,6 +31,12 @@ class GoneEngine:
         raise EngineUnavailable(self.why)
 
     async def count(self, window: Window, options: Options) -> int | None:
+        raise EngineUnavailable(self.why)
+
+    def tokenizer(self, model: str) -> str | None:
+        return None
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int] | None:
         raise EngineUnavailable(self.why)
 
     def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:

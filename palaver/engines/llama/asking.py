@@ -171,6 +171,12 @@ async def count_text(worker: Worker, text: str) -> int:
     return len((await ask(worker, TOKENIZE, asked, _Tokens)).tokens)
 
 
+async def tokenize(worker: Worker, pieces: list[Any]) -> list[int]:
+    """The tokens of texts, and numbers among them as they are. Raises what `ask` does."""
+    asked = {"content": pieces, "add_special": False, "parse_special": False}
+    return (await ask(worker, TOKENIZE, asked, _Tokens)).tokens
+
+
 async def detokenize(worker: Worker, tokens: list[int]) -> str:
     """The text of these tokens. Raises what `ask` does."""
     return (await ask(worker, DETOKENIZE, {"tokens": tokens}, _Text)).content

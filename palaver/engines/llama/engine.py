@@ -11,7 +11,7 @@ Starting the worker is nobody's duty: whoever needs one that does not run waits 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import msgspec
@@ -24,12 +24,14 @@ from palaver.core.errors import (
     InvalidRequest,
     UnsupportedParameter,
 )
+from palaver.core.message import Message
 from palaver.core.turn import Accepted, Delta, EngineEvent, Finish, ToolCallDelta
 from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Embedded, Options
 from palaver.engines.choices import several
 from palaver.engines.llama.asking import Completion
 from palaver.engines.llama.completing import completion_plan
+from palaver.engines.llama.counting import message_tokens
 from palaver.engines.llama.embedding import AT_ONCE, embed, embedding_input
 from palaver.engines.llama.gguf import Gguf
 from palaver.engines.llama.lore import Lore
@@ -86,6 +88,13 @@ class WorkerEngine:
         plan = await self._plan(window, options)
         async with self._worker(SOON) as worker:
             return await counted(plan, worker)
+
+    def tokenizer(self, model: str) -> str | None:
+        return None if self.embeds else self.gguf.tokenizer
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int]:
+        async with self._worker(SOON) as worker:
+            return await message_tokens(messages, worker, self._planner.escape)
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         async def plan(one: Options) -> Plan:

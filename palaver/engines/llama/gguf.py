@@ -7,6 +7,7 @@ looked at before a worker is started with it.
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,10 +50,11 @@ class Gguf(msgspec.Struct, frozen=True, kw_only=True):
     `context_length` is in tokens, 0 where the file does not say. `control_tokens` are the strings that the
     model's tokenizer, finding them in a prompt, turns into structure (the end of a message, a new role);
     `special_tokens`, with their numbers, are those that are not seen in what the model writes. `vocabulary` is how
-    many tokens there are. `gap_tokens` are the numbers of those before a text's beginning, before its end, and
-    before what fills the gap between. With a `pooling` (llama.cpp's number of it) a model makes vectors of texts, and
-    does not chat. `size` is that of all its files in bytes, `width` how many numbers stand for a token, and
-    `cache_numbers` how many are kept of each token of a context.
+    many tokens there are, `token_hash` a hash of them all, empty where they are not known. `gap_tokens` are the
+    numbers of those before a text's beginning, before its end, and before what fills the gap between. With a
+    `pooling` (llama.cpp's number of it) a model makes vectors of texts, and does not chat. `size` is that of all its
+    files in bytes, `width` how many numbers stand for a token, and `cache_numbers` how many are kept of each token
+    of a context.
     """
 
     architecture: str
@@ -63,11 +65,17 @@ class Gguf(msgspec.Struct, frozen=True, kw_only=True):
     control_tokens: frozenset[str] = frozenset()
     special_tokens: dict[str, int] = {}
     vocabulary: int = 0
+    token_hash: str = ""
     gap_tokens: tuple[int, int, int] | None = None
     pooling: int = 0
     size: int = 0
     width: int = 0
     cache_numbers: int = 0
+
+    @property
+    def tokenizer(self) -> str:
+        """A name for what counts its tokens: models with the same tokens count alike."""
+        return f"gguf:{self.token_hash}" if self.token_hash else f"llama-server:{self.name}:{self.vocabulary}"
 
 
 def inspect(path: Path) -> Gguf:
@@ -97,11 +105,19 @@ def inspect(path: Path) -> Gguf:
         control_tokens=_control_tokens(values, template),
         special_tokens=_special_tokens(values),
         vocabulary=len(_value_of(values, "tokenizer.ggml.tokens", [])),
+        token_hash=_token_hash(values),
         gap_tokens=_gap_tokens(values),
         pooling=pooling,
         size=sum(file.stat().st_size for file in (path, *others)),
         width=max(0, _value_of(values, f"{architecture}.embedding_length", 0)),
         cache_numbers=_cache_numbers(values, architecture),
+    )
+
+
+def _token_hash(values: dict[str, Any]) -> str:
+    tokens = values.get("tokenizer.ggml.tokens")
+    return (
+        blake2b(b"\0".join(tokens), digest_size=16).hexdigest() if isinstance(tokens, list) and tokens else ""
     )
 
 

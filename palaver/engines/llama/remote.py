@@ -8,7 +8,7 @@ and then again: it may have been started with another model, and then nothing th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import aiohttp
@@ -16,7 +16,8 @@ import msgspec
 import structlog
 from yarl import URL
 
-from palaver.core.errors import ConfigError, EngineError, EngineUnavailable
+from palaver.core.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable
+from palaver.core.message import Message
 from palaver.core.turn import EngineEvent, Finish
 from palaver.core.window import Window
 from palaver.engines.base import Embedded, Options
@@ -161,6 +162,21 @@ class RemoteEngine:
     async def count(self, window: Window, options: Options) -> int | None:
         running = await self._current()
         return await running.engine.count(window, options) if running.model.counts else None
+
+    def tokenizer(self, model: str) -> str | None:
+        """None until it was asked something, too."""
+        known = self._running
+        return known.engine.tokenizer(model) if known is not None and known.model.counts else None
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int] | None:
+        running = await self._current()
+        if not running.model.counts:
+            return None
+        try:
+            return await running.engine.counts(messages, options)
+        except EngineRefused as error:  # an older one takes no texts and numbers in one list
+            log.info("the llama-server counts no messages", reason=error.message)
+            return None
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         running = await self._current()

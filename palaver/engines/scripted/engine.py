@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from palaver.engines.scripted.tokens import prompt_tokens, text_tokens, words_of
 from palaver.engines.scripted.vectors import DIMENSIONS, vector
 
 PROMPTS_KEPT = 100
+TOKENIZER = "scripted:1"
 
 
 class ScriptedEngine:
@@ -85,6 +86,12 @@ class ScriptedEngine:
 
     async def count(self, window: Window, options: Options) -> int | None:
         return prompt_tokens(window.messages, window.tools)
+
+    def tokenizer(self, model: str) -> str | None:
+        return TOKENIZER
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int] | None:
+        return [prompt_tokens([message]) for message in messages]
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         """See `palaver.engines.base.Engine.generate`."""

@@ -10,7 +10,7 @@ sending   requests sent, and again where that may help (retries)
 errors    what its refusals mean
 counting  how long a prompt really is that was refused
 vectors   embeddings in its answers
-estimate  how long a prompt is at the least; checking: whether what it says of a reply can be
+ratios  tokens a word by a model's own counts; checking: whether what it says of a reply can be
 engine    the contract, out of these parts
 """
 

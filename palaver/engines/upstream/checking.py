@@ -9,11 +9,12 @@ from hashlib import blake2b
 
 import msgspec
 
+from palaver.core.estimate import least_tokens
 from palaver.core.message import Message, TextPart
 from palaver.core.turn import Finish, Usage
 from palaver.core.window import Window
 from palaver.engines.base import Options
-from palaver.engines.upstream.estimate import Ratios, least_tokens
+from palaver.engines.upstream.ratios import Ratios
 
 LEARNT_SHARE, UNLEARNT_SHARE = 0.6, 0.7
 """A prompt counts as cut where the server counted less than this share: of what it is about, by what the model

@@ -6,13 +6,15 @@ generate, complete, embed   a `Request` in that server's way (`body`), sent by `
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 import msgspec
 import structlog
 
 from palaver.core.errors import ConfigError, ContextLengthExceeded, EngineRefused, EngineUnavailable
+from palaver.core.estimate import texts_of
+from palaver.core.message import Message
 from palaver.core.turn import ContentDelta, EngineEvent, Finish, TokenLogprob, ToolCallDelta
 from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Embedded, Options
@@ -25,7 +27,6 @@ from palaver.engines.upstream.contexts import ASKING_SECONDS, Contexts
 from palaver.engines.upstream.counting import with_real_count
 from palaver.engines.upstream.dialects import DIALECTS
 from palaver.engines.upstream.errors import refusal
-from palaver.engines.upstream.estimate import texts_of
 from palaver.engines.upstream.http import UpstreamServer
 from palaver.engines.upstream.kinds import KINDS, Kind, KindFinder
 from palaver.engines.upstream.models import ListedModel, listed_models
@@ -132,6 +133,13 @@ class UpstreamEngine:
 
     async def count(self, window: Window, options: Options) -> int | None:
         """None: the API has no route that counts."""
+        return None
+
+    def tokenizer(self, model: str) -> str | None:
+        """None: what is counted there is known from what it says of each reply."""
+        return None
+
+    async def counts(self, messages: Sequence[Message], options: Options) -> list[int] | None:
         return None
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:

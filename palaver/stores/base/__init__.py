@@ -21,6 +21,7 @@ from palaver.stores.base.values import (
     Conversation,
     Deleted,
     Ending,
+    EpochRecord,
     Item,
     Order,
     OtherReply,
@@ -28,6 +29,7 @@ from palaver.stores.base.values import (
     Tried,
     TurnRecord,
 )
+from palaver.stores.base.windows import Windows
 
 __all__ = [
     "Admission",
@@ -38,6 +40,7 @@ __all__ = [
     "Conversation",
     "Deleted",
     "Ending",
+    "EpochRecord",
     "Item",
     "NewApiKey",
     "Order",
@@ -49,7 +52,7 @@ __all__ = [
 ]
 
 
-class Store(Turns, Reading, Branches, Deletion, ApiKeys, Protocol):
+class Store(Turns, Windows, Reading, Branches, Deletion, ApiKeys, Protocol):
     """Where the tree is kept."""
 
     async def announce(self, address: str, key: str, model: str = "") -> None:

@@ -6,12 +6,14 @@ from typing import Protocol
 
 import msgspec
 
+from palaver.core.window_settings import WindowSettings
+
 
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key to be stored. `hash` is all that is kept of the key itself, besides its last characters.
 
     `requests_per_minute` and `tokens_per_minute` are limits, None for none. `expires_at` is in milliseconds
-    since 1970, None for never.
+    since 1970, None for never. `window` is how windows are chosen for requests with it.
     """
 
     id: str
@@ -23,6 +25,7 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     expires_at: int | None = None
+    window: WindowSettings | None = None
 
 
 class ApiKey(NewApiKey, frozen=True, kw_only=True):

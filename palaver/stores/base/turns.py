@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from palaver.core.epoch import Epoch
+from palaver.core.receipt import Receipt
 from palaver.core.turn import Delta
 from palaver.stores.base.values import Admission, Admitted, Ending, Prompt
 
@@ -37,6 +39,12 @@ class Turns(Protocol):
         """What a running turn answers. It may be long, so that it is read apart from what decides and writes.
 
         Raises LeaseLost for a turn that does not run, is gone, or is another's.
+        """
+
+    async def note_window(self, turn: str, lease: str, epoch: Epoch, receipt: Receipt) -> None:
+        """Keep what a running turn shows its model. Survives the process, not necessarily the machine.
+
+        The last one counts. Raises LeaseLost.
         """
 
     async def log(self, turn: str, lease: str, batch: int, deltas: list[Delta]) -> None:

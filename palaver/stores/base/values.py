@@ -6,11 +6,15 @@ from typing import Literal
 
 import msgspec
 
+from palaver.core.epoch import Above, Epoch
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Tool
+from palaver.core.path import Step
+from palaver.core.receipt import Receipt
 from palaver.core.reply import Length, Reply
 from palaver.core.tree import History, Instruction
 from palaver.core.turn import FinishReason, TokenLogprob, TurnState, Usage
+from palaver.core.window_settings import WindowSettings
 
 Concurrency = Literal["queue", "branch", "reject"]
 """What becomes of a turn for the head of a conversation while another turn answers there: it waits for that,
@@ -84,15 +88,18 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """What a running turn answers, in the stored form.
 
-    `messages` are the path to its question, without what the client left out of its history; None stands for
-    a message that was deleted. The last of them are the messages of the history that was sent. `instructions`
-    are those in force: the request's own, or else the last ones above. `continues` is the reply that it goes
-    on with.
+    `steps` are the end of the path to its question, as far up as its window is likely to reach: to where the epoch
+    `above` starts, or so many messages; `Windows.path` has the rest. `gap` is the depths (from, up to) of the path
+    that the client left out of its history. `instructions` are those in force: the request's own, or else the last
+    ones above. `continues` is the reply that it goes on with. `window` are the conversation's own settings.
     """
 
-    messages: list[Message | None]
+    steps: list[Step]
+    gap: tuple[int, int] | None = None
     instructions: list[Instruction] = []
-    continues: Message | None = None
+    continues: Step | None = None
+    above: Above | None = None
+    window: WindowSettings | None = None
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +123,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is what answered, where that is not what was admitted; `served_as` the engine's own name of it.
     `tried` are the models that failed before it. `warnings` are what whoever asked should know although it went
-    well. `first_token_at` is in milliseconds since 1970.
+    well. `first_token_at` is in milliseconds since 1970. `epoch` is what its window belongs to, and `receipt` says what
+    that was; None where it came to no window.
     """
 
     turn: str
@@ -131,6 +139,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     tried: list[Tried] = []
     warnings: list[str] = []
     first_token_at: int | None = None
+    epoch: Epoch | None = None
+    receipt: Receipt | None = None
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +159,16 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
     expires_at: int | None = None
     """When a temporary conversation goes; None for one that is kept."""
+    window: WindowSettings | None = None
+    """How its windows are chosen, where that was said."""
+
+
+class EpochRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An epoch, how many turns it has, and the id of the first of them."""
+
+    epoch: Epoch
+    turns: int
+    first_turn: str
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +199,8 @@ class OtherReply(msgspec.Struct, frozen=True, kw_only=True):
 
 class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A turn as it is stored. `gap` is the depths (from, up to) of the path that the client left out. `reply` is the
-    first reply, with its `finish_reason`, `deltas` and `logprobs`; `others` are the replies 1, 2, …"""
+    first reply, with its `finish_reason`, `deltas` and `logprobs`; `others` are the replies 1, 2, …
+    `receipt` is None for one that came to no window."""
 
     id: str
     conversation: str | None
@@ -204,6 +225,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     served_as: str | None
     tried: list[Tried]
     warnings: list[str]
+    receipt: Receipt | None
     created_at: int
     first_token_at: int | None
     ended_at: int | None

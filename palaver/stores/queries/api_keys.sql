@@ -1,7 +1,8 @@
 -- name: add_api_key
 INSERT INTO api_keys (id, owner, name, hash, hint, scopes, requests_per_minute, tokens_per_minute, created_at,
-                      expires_at)
-VALUES (:id, :owner, :name, :hash, :hint, :scopes, :requests_per_minute, :tokens_per_minute, :now, :expires_at)
+                      expires_at, window_settings)
+VALUES (:id, :owner, :name, :hash, :hint, :scopes, :requests_per_minute, :tokens_per_minute, :now, :expires_at,
+        :window_settings)
 
 -- name: close_door
 -- From now on a key is asked for, whatever becomes of the keys.

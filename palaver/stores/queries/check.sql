@@ -40,6 +40,7 @@ WHERE c.seq > :after ORDER BY c.seq LIMIT :limit
 -- name: check_turns
 SELECT t.seq, t.id, t.owner, t.end_user, t.conversation, t.state, t.lease, t.input, t.ended_at, t.instructions,
        t.tools, t.parent, t.question, t.reply, t.head_before, t.continues,
+       t.epoch, t.receipt, x.conversation AS epoch_conversation,
        c.owner AS conversation_owner, e.owner AS end_user_owner, i.owner AS instructions_owner, s.owner AS tools_owner,
        p.conversation AS parent_conversation, q.conversation AS question_conversation,
        r.conversation AS reply_conversation, r.turn AS reply_turn, r.parent AS reply_parent,
@@ -55,6 +56,7 @@ LEFT JOIN messages q ON q.seq = t.question
 LEFT JOIN messages r ON r.seq = t.reply
 LEFT JOIN messages h ON h.seq = t.head_before
 LEFT JOIN messages n ON n.seq = t.continues
+LEFT JOIN epochs x ON x.seq = t.epoch
 WHERE t.seq > :after ORDER BY t.seq LIMIT :limit
 
 -- name: check_choices
@@ -81,3 +83,18 @@ SELECT seq, hash, body FROM instructions WHERE seq > :after ORDER BY seq LIMIT :
 -- name: check_toolsets
 SELECT s.seq, s.hash, s.body, EXISTS (SELECT 1 FROM turns t WHERE t.tools = s.seq) AS is_used
 FROM toolsets s WHERE s.seq > :after ORDER BY s.seq LIMIT :limit
+
+-- name: check_epochs
+SELECT e.seq, e.id, e.start, e.gap_from, e.gap_to, c.id AS conversation_id,
+       (SELECT count(*) FROM turns t WHERE t.epoch = e.seq AND t.conversation = e.conversation) AS turns
+FROM epochs e LEFT JOIN conversations c ON c.seq = e.conversation
+WHERE e.seq > :after ORDER BY e.seq LIMIT :limit
+
+-- name: check_counts
+-- By message; a message has one count by each tokenizer, and few have several.
+SELECT n.message AS seq, max(n.message || '/' || n.tokenizer) AS id, min(m.role) AS role, min(m.deleted_at) AS deleted_at,
+       CASE WHEN count(t.seq) = count(*) THEN min(t.name) END AS tokenizer_name
+FROM message_counts n
+LEFT JOIN messages m ON m.seq = n.message
+LEFT JOIN tokenizers t ON t.seq = n.tokenizer
+WHERE n.message > :after GROUP BY n.message ORDER BY n.message LIMIT :limit

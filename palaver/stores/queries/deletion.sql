@@ -4,7 +4,7 @@ FROM messages m JOIN conversations c ON c.seq = m.conversation JOIN owners o ON 
 WHERE o.name = :owner AND m.id = :id
 
 -- name: turn_to_delete
-SELECT t.seq, t.owner, t.conversation, t.parent, t.question, t.instructions, t.tools
+SELECT t.seq, t.owner, t.conversation, t.parent, t.question, t.instructions, t.tools, t.epoch
 FROM turns t JOIN owners o ON o.seq = t.owner
 WHERE o.name = :owner AND t.id = :id
 
@@ -42,13 +42,13 @@ WHERE conversation = :conversation AND state IN ('queued', 'running')
 
 -- name: turns_of_messages
 -- The turns that generated these messages, and those that they were the questions of.
-SELECT t.seq, t.parameters, t.instructions, t.tools FROM messages m JOIN turns t ON t.seq = m.turn
+SELECT t.seq, t.parameters, t.instructions, t.tools, t.epoch FROM messages m JOIN turns t ON t.seq = m.turn
 WHERE m.seq IN (:messages)
 UNION
-SELECT seq, parameters, instructions, tools FROM turns WHERE question IN (:messages)
+SELECT seq, parameters, instructions, tools, epoch FROM turns WHERE question IN (:messages)
 
 -- name: turns_in_conversation
-SELECT seq, instructions, tools FROM turns WHERE conversation = :conversation
+SELECT seq, instructions, tools, epoch FROM turns WHERE conversation = :conversation
 
 -- name: forget_question
 UPDATE turns SET question = NULL WHERE question IN (:messages)
@@ -185,7 +185,7 @@ DELETE FROM owners WHERE seq = :owner
 -- The oldest first. Where a turn runs or waits, somebody is there.
 SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
-       c.expires_at, c.seq, c.owner, c.end_user AS end_user_seq
+       c.expires_at, c.window_settings, c.seq, c.owner, c.end_user AS end_user_seq
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user

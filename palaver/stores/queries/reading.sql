@@ -1,7 +1,7 @@
 -- name: list_conversations
 SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
-       c.expires_at
+       c.expires_at, c.window_settings
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -23,7 +23,7 @@ WHERE o.name = :owner AND c.id = :id
 -- By id, else by name; of an end user where one is named. Two lookups by index: an OR of both would read them all.
 SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
-       c.expires_at, c.seq AS seq, c.head AS head_seq
+       c.expires_at, c.window_settings, c.seq AS seq, c.head AS head_seq
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user

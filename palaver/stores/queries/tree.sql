@@ -117,12 +117,3 @@ FROM messages m JOIN conversations c ON c.seq = m.conversation LEFT JOIN turns t
 LEFT JOIN choices x ON x.reply = m.seq
 WHERE m.parent = :parent AND m.key = :key
 ORDER BY m.seq DESC LIMIT 1
-
--- name: path_up_from
--- A message and all above it, nearest first.
-WITH RECURSIVE path (seq, parent, depth, body, deleted_at) AS (
-    SELECT seq, parent, depth, body, deleted_at FROM messages WHERE seq = :seq
-    UNION ALL
-    SELECT m.seq, m.parent, m.depth, m.body, m.deleted_at FROM path JOIN messages m ON m.seq = path.parent
-)
-SELECT depth, body, deleted_at FROM path ORDER BY depth DESC

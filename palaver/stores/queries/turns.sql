@@ -39,7 +39,7 @@ RETURNING seq
 -- name: held_turn
 -- A turn under a lease: nobody else may write it.
 SELECT t.seq, t.id, t.state, t.owner, t.conversation, t.question, t.head_before, t.input, t.instructions,
-       t.continues, t.gap_from, t.gap_to, c.id AS conversation_id, i.body AS instructions_body
+       t.continues, t.gap_from, t.gap_to, t.tools, t.epoch, t.receipt, c.id AS conversation_id, i.body AS instructions_body
 FROM turns t
 LEFT JOIN conversations c ON c.seq = t.conversation
 LEFT JOIN instructions i ON i.seq = t.instructions
@@ -97,7 +97,7 @@ UPDATE turns
 SET state = :state, lease = NULL, input = NULL, model = coalesce(:model, model), served_as = :served_as,
     tried = :tried, reply = :reply, finish_reason = :finish_reason, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens, cached_tokens = :cached_tokens, reasoning_tokens = :reasoning_tokens,
-    error = :error, warnings = :warnings, deltas = :deltas, logprobs = :logprobs, first_token_at = :first_token_at,
+    error = :error, warnings = :warnings, epoch = :epoch, receipt = :receipt, deltas = :deltas, logprobs = :logprobs, first_token_at = :first_token_at,
     ended_at = :now
 WHERE seq = :seq
 
@@ -123,7 +123,7 @@ ORDER BY state DESC, seq
 SELECT t.seq, t.id, c.id AS conversation, t.state, t.door, t.requested_model, t.model, t.served_as, t.tried,
        t.parameters, t.metadata, s.body AS tools, i.body AS instructions, q.id AS question, t.reply, t.gap_from,
        t.gap_to, t.finish_reason, t.prompt_tokens, t.completion_tokens, t.cached_tokens, t.reasoning_tokens,
-       t.error, t.warnings, t.deltas, t.logprobs, t.created_at, t.first_token_at, t.ended_at
+       t.error, t.warnings, t.receipt, t.deltas, t.logprobs, t.created_at, t.first_token_at, t.ended_at
 FROM turns t
 JOIN owners o ON o.seq = t.owner
 LEFT JOIN conversations c ON c.seq = t.conversation

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palaver.core.estimate import least_tokens, texts_of
 from palaver.core.message import ImagePart, ImageUrl, Message, TextPart
 from palaver.core.parameters import Format, Parameters, Tool
 from palaver.core.turn import Finish, Usage
@@ -23,7 +24,7 @@ from palaver.engines.upstream.checking import (
     is_same_model,
     model_warning,
 )
-from palaver.engines.upstream.estimate import Ratios, least_tokens, texts_of
+from palaver.engines.upstream.ratios import Ratios
 
 OPTIONS = Options(model="m")
 

@@ -1,5 +1,4 @@
-"""How many tokens a prompt has at the least, by its text alone, and about how many, by what its model counted
-before. Pure.
+"""How many tokens a prompt has at the least, by its text alone.
 
 Every tokenizer in use first cuts a text between words, numbers and signs, and merges nothing across those cuts; so
 a text has at least as many tokens as such pieces. Scripts without spaces have no such cuts: there a token is taken
@@ -13,7 +12,6 @@ the model (thinking, tools, media) is not counted.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 
 from palaver.core.message import Message, TextPart
@@ -34,16 +32,7 @@ SAMPLED = 120_000
 SLICE = 1_000
 
 TYPICAL = 1.25
-"""Tokens a piece where a model has not counted enough prompts yet."""
-LOWEST, HIGHEST = 0.5, 1.35
-"""What is learnt stays between these: a conversation full of rare words says nothing of the next."""
-LEARNT_FROM = 16
-"""The last counts of a model that are kept."""
-ENOUGH = 3
-"""Counts of at least so many prompts are needed to learn."""
-LEAST_PIECES = 50
-"""A shorter prompt says more of the template than of the tokenizer."""
-MODELS_KNOWN = 256
+"""Tokens a piece, where nothing is known of a model's own."""
 
 
 def least_tokens(texts: Iterable[str]) -> int:
@@ -77,29 +66,3 @@ def texts_of(messages: Sequence[Message]) -> list[str]:
             found = [split_thinking(text)[1] for text in found]
         texts += found
     return texts
-
-
-class Ratios:
-    """Tokens a piece, for each model of a server: learnt from what it counted. At most `MODELS_KNOWN` models."""
-
-    def __init__(self) -> None:
-        self._counted: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def typical(self, model: str) -> float:
-        """About how many tokens a piece has: the middle of what was counted, so that one odd count is nothing."""
-        counted = sorted(self._counted.get(model, ()))
-        if len(counted) < ENOUGH:
-            return TYPICAL
-        return min(max(counted[len(counted) // 2], LOWEST), HIGHEST)
-
-    def is_learnt(self, model: str) -> bool:
-        return len(self._counted.get(model, ())) >= ENOUGH
-
-    def learn(self, model: str, pieces: int, tokens: int) -> None:
-        """A prompt of so many pieces was counted as so many tokens."""
-        if pieces < LEAST_PIECES:
-            return
-        self._counted.setdefault(model, deque(maxlen=LEARNT_FROM)).append(tokens / pieces)
-        self._counted.move_to_end(model)
-        if len(self._counted) > MODELS_KNOWN:
-            self._counted.popitem(last=False)

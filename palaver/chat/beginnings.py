@@ -1,0 +1,68 @@
+"""What turns begin with: the path that their windows are chosen of, stored or as it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from palaver.core.calls import check_results
+from palaver.core.errors import InvalidRequest
+from palaver.core.message import Message
+from palaver.core.path import RESULTS, Step
+from palaver.core.tree import History, apart
+from palaver.running import Beginning
+from palaver.stores.base import Prompt, Store
+
+
+async def beginning(
+    store: Store, owner: str, history: History, prompt: Prompt, *, exact: bool, added: int = 0
+) -> Beginning:
+    """What a turn begins with that has this prompt. The last `added` messages of that are not stored yet.
+
+    Raises InvalidRequest for the result of a tool that answers no call; StoreError.
+    """
+    stored = prompt.steps[: len(prompt.steps) - added]
+
+    async def reach(depth: int) -> Sequence[Step]:
+        if not stored:
+            return prompt.steps
+        return [*await store.path(owner, stored[-1].id, depth), *prompt.steps[len(stored) :]]
+
+    begins = Beginning(
+        prompt.steps,
+        sent=history.messages,
+        instructions=prompt.instructions,
+        gap=prompt.gap,
+        exact=exact,
+        above=prompt.above,
+        window=prompt.window,
+        continues=prompt.continues,
+        reach=reach,
+    )
+    if exact:  # else all of the history came with the request, and was looked at there
+        await _check(begins, len(history.instructions))
+    return begins
+
+
+def unstored(messages: Sequence[Message]) -> Beginning:
+    """What a turn begins with that is not stored: its messages, as they came."""
+    instructions, kept = apart(messages)
+    steps = [Step(depth, message) for depth, message in enumerate(kept)]
+    return Beginning(steps, sent=kept, instructions=instructions)
+
+
+async def _check(begins: Beginning, sent_before: int) -> None:
+    """Raises InvalidRequest where a result that was sent answers no call above it, however far up that is."""
+    if not any(message.role in RESULTS for message in begins.sent):
+        return
+    try:
+        _check_read(begins, sent_before)
+    except InvalidRequest:
+        if begins.top == 0:
+            raise
+        await begins.reach(0)
+        _check_read(begins, sent_before)
+
+
+def _check_read(begins: Beginning, sent_before: int) -> None:
+    messages = [step.message for step in begins.steps if not step.deleted]
+    check_results(messages, len(messages) - len(begins.sent), sent_before)

@@ -1,0 +1,74 @@
+"""Epochs: stretches of turns over which the window only grows at its end.
+
+An epoch hangs on a turn: a turn goes on with the epoch of the turn above it on its path, whose reply it answers, and
+belongs to one model. Where the window cannot grow at its end any more a new epoch begins, for one of `Reason`:
+
+    start         the first turn of a path
+    model         another model answers
+    instructions  the system and developer messages before the first question are others
+    tools         the tools are others
+    deletion      a message that the model saw was deleted
+    overflow      there is no more room
+    user          whoever asks shows other messages: all of them (`strict`), or without others than before
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from palaver.core.path import Span, Step
+
+Reason = Literal["start", "model", "instructions", "tools", "deletion", "overflow", "user"]
+
+
+class Epoch(msgspec.Struct, frozen=True, kw_only=True):
+    """An epoch. `span` is what of the path its turns show, as far as the path goes. `began` is in milliseconds since
+    1970."""
+
+    id: str
+    model: str
+    reason: Reason
+    span: Span
+    began: int
+
+
+class Above(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn may go on with: the turn above it that has an epoch.
+
+    `same_instructions` and `same_tools` say whether the new turn has them too. `asked` is the depth of the message
+    that it answered, which its prompt ended in. Its `prompt_tokens` and `completion_tokens` are what its engine
+    counted, None where nobody did. `unseen` are depths that its prompt left out although its span holds them.
+    """
+
+    epoch: Epoch
+    same_instructions: bool
+    same_tools: bool
+    asked: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    unseen: list[int] = []
+
+
+def break_reason(above: Above | None, model: str, path: Sequence[Step]) -> Reason | None:
+    """Why a turn cannot go on with the epoch above, whatever room there is; None where it can.
+
+    `path` reaches up to where the epoch's span starts.
+    """
+    if above is None:
+        return "start"
+    if above.epoch.model != model:
+        return "model"
+    if not above.same_instructions:
+        return "instructions"
+    if not above.same_tools:
+        return "tools"
+    known, span = set(above.unseen), above.epoch.span
+    if any(
+        s.deleted and s.depth <= above.asked and span.holds(s.depth) and s.depth not in known for s in path
+    ):
+        return "deletion"
+    # Its own reply may be gone as well: the prompt held it neither then nor now.
+    return None

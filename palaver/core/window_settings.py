@@ -1,0 +1,82 @@
+"""How windows are chosen: settings that can be made for the server, a model, an API key, a conversation, a request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Mode = Literal["strict", "auto"]
+Truncation = Literal["auto", "disabled"]
+Exceeding = Literal["error", "truncate"]
+
+DEFAULT_KEEP = 0.5
+MOST_RESERVED = 1024
+"""Tokens kept free for a reply where nothing says how many; a quarter of the context where that is less."""
+
+
+class WindowSettings(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Settings of a window. What is None is as it is one level further out: request, conversation, API key, model,
+    server."""
+
+    mode: Annotated[
+        Mode | None,
+        Meta(
+            description="What a request that resends its history is shown: `strict` what it sent, and too much is a "
+            "400; `auto` as much of its conversation as fits."
+        ),
+    ] = None
+    truncation: Annotated[
+        Truncation | None,
+        Meta(
+            description="What a turn below a stored message is shown: `auto` as much of its path as fits, `disabled` "
+            "all of it, and too much is a 400."
+        ),
+    ] = None
+    size: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="The most tokens that prompt and reply may have together, where the model could take more, or "
+            "nobody knows how many it takes."
+        ),
+    ] = None
+    keep: Annotated[
+        Annotated[float, Meta(ge=0.05, le=0.95)] | None,
+        Meta(description="The share of the window's room that a new window keeps when there is no more."),
+    ] = None
+    reserve: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Tokens kept free for the reply where no `max_tokens` says how long it may be."),
+    ] = None
+    context_length_exceeded_behavior: Annotated[
+        Exceeding | None,
+        Meta(
+            description="Where prompt and `max_tokens` do not fit the context: refuse, or lower `max_tokens`."
+        ),
+    ] = None
+
+    def over(self, outer: WindowSettings) -> WindowSettings:
+        """These, with the outer ones where nothing is said.
+
+        >>> WindowSettings(mode="auto").over(WindowSettings(mode="strict", keep=0.25))
+        WindowSettings(mode='auto', keep=0.25)
+        """
+        said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        return msgspec.structs.replace(outer, **said) if said else outer
+
+
+def reserved(settings: WindowSettings, context_size: int, most: int | None, *, lowers: bool) -> int:
+    """How many tokens of a context are kept free for a reply that may have at most so many.
+
+    With `lowers`, `most` is a wish that gives way to the prompt, down to the reserve.
+
+    >>> reserved(WindowSettings(), 8192, None, lowers=True), reserved(WindowSettings(), 8192, 4096, lowers=False)
+    (1024, 4096)
+    """
+    reserve = settings.reserve or max(1, min(MOST_RESERVED, context_size // 4))
+    if most is None:
+        return reserve
+    return min(most, reserve) if lowers else most

@@ -1,0 +1,165 @@
+"""Receipts and epochs as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from palaver.chat.windows import Shown
+from palaver.core import ids
+from palaver.core.epoch import Reason
+from palaver.core.message import Role
+from palaver.core.receipt import LeftOut, Why
+from palaver.core.window_settings import Mode
+from palaver.stores.base import EpochRecord
+
+
+class SeenMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that the model saw. `place` is its number on the path, from 0; `tokens` how long it is by itself, by
+    the model's own tokenizer, null where that cannot be told. `id` is null for what is not stored, and for what was
+    deleted since (`deleted`) and is gone."""
+
+    place: int
+    id: str | None
+    role: Role | None
+    tokens: int | None
+    deleted: bool
+
+
+class LeftOutMessages(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages that the model did not see: those from the place `first` to the place `last`.
+
+    `why` says whose doing it was: the `window` had no room for them, the `client` did not send them, or they were
+    `deleted`, or are a tool's call or result whose other part was.
+    """
+
+    first: int
+    last: int
+    messages: int
+    why: Why
+
+
+class EpochRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The epoch of a turn. `began` is whether it began with this turn, and `reason` why it did."""
+
+    id: str
+    reason: Reason
+    began: bool
+
+
+class ReceiptBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model saw of a conversation in one turn, and what not.
+
+    The prompt is `instructions` (so many system and developer messages from before the first question), `tools` (so
+    many), a `summary`, the `messages`, and `notes`; there are no summaries and notes yet. `prompt_tokens` is how long
+    it was, as its engine `counted` it, or by an estimate; null where nobody knows. `context_size` is the most that
+    prompt and reply may have together, null where that is not known, and so many tokens were `reserved` of it for the
+    reply. `path` is how many messages the path has, up to the one that was answered. `continues` is whether the
+    prompt ended in the beginning of the reply. `turn` is null in a dry run, `conversation` where nothing is stored.
+    """
+
+    object: Literal["receipt"] = "receipt"
+    turn: str | None
+    conversation: str | None
+    model: str
+    window: Mode
+    epoch: EpochRef
+    context_size: int | None
+    reserved: int
+    prompt_tokens: int | None
+    counted: Literal["engine", "estimate"] | None
+    instructions: int
+    tools: int
+    path: int
+    summary: None = None
+    messages: list[SeenMessage]
+    notes: list[str] = []
+    left_out: list[LeftOutMessages]
+    continues: bool
+    warnings: list[str]
+
+
+class EpochBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of turns whose prompts each begin with the one before; see `reason` for why it began.
+
+    `start` is the place on the path of the first message that its turns see, and so are those of the `gap` (from,
+    up to), which they do not see. `turns` is how many there are of them, `first_turn` the one that began it.
+    """
+
+    id: str
+    object: Literal["epoch"] = "epoch"
+    model: str
+    reason: Reason
+    start: int
+    gap: tuple[int, int] | None
+    turns: int
+    first_turn: str
+    created_at: int
+
+
+class EpochPage(msgspec.Struct, frozen=True, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[EpochBody]
+    first_id: str
+    last_id: str
+    has_more: bool
+
+
+def receipt_body(shown: Shown) -> ReceiptBody:
+    receipt = shown.receipt
+    steps = {step.depth: step for step in shown.steps}
+    seen = [depth for start, stop in receipt.seen for depth in range(start, stop)]
+    return ReceiptBody(
+        turn=ids.as_chat_completion(shown.turn) if shown.turn else None,
+        conversation=shown.conversation,
+        model=receipt.model,
+        window=receipt.mode,
+        epoch=EpochRef(id=receipt.epoch, reason=receipt.reason, began=receipt.began),
+        context_size=receipt.context_size,
+        reserved=receipt.reserved,
+        prompt_tokens=receipt.prompt_tokens,
+        counted=receipt.counted,
+        instructions=receipt.instructions,
+        tools=receipt.tools,
+        path=receipt.path,
+        messages=[
+            SeenMessage(
+                place=depth,
+                id=step.id or None if step else None,
+                role=step.message.role if step else None,
+                tokens=shown.tokens.get(depth),
+                deleted=step.deleted if step else False,
+            )
+            for depth in seen
+            for step in (steps.get(depth),)
+        ],
+        left_out=[_left_out(out) for out in receipt.left_out],
+        continues=receipt.continues,
+        warnings=receipt.warnings,
+    )
+
+
+def epoch_page(found: list[EpochRecord], limit: int) -> EpochPage:
+    """A page of at most `limit`, of what was found when one more was asked for."""
+    data = [_epoch(record) for record in found[:limit]]
+    first, last = (data[0].id, data[-1].id) if data else ("", "")
+    return EpochPage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+
+
+def _left_out(out: LeftOut) -> LeftOutMessages:
+    return LeftOutMessages(first=out.start, last=out.stop - 1, messages=out.stop - out.start, why=out.why)
+
+
+def _epoch(record: EpochRecord) -> EpochBody:
+    epoch = record.epoch
+    return EpochBody(
+        id=epoch.id,
+        model=epoch.model,
+        reason=epoch.reason,
+        start=epoch.span.start,
+        gap=epoch.span.gap,
+        turns=record.turns,
+        first_turn=ids.as_chat_completion(record.first_turn),
+        created_at=epoch.began // 1000,
+    )

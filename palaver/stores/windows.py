@@ -1,0 +1,279 @@
+"""Windows: what they are chosen from, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from palaver.core.epoch import Above, Epoch
+from palaver.core.errors import InvalidRequest, LeaseLost, MessageNotFound
+from palaver.core.message import Message, root_key
+from palaver.core.path import Step
+from palaver.core.receipt import Receipt
+from palaver.core.tree import History, rekeyed
+from palaver.core.turn import TurnState
+from palaver.core.window_settings import WindowSettings
+from palaver.stores import places, writing
+from palaver.stores.base import Admission, Conversation, EpochRecord, Prompt
+from palaver.stores.database import Row, Session, Verbs
+from palaver.stores.places import Place
+from palaver.stores.reading import LAST, find_conversation
+from palaver.stores.rows import (
+    conversation_of,
+    gap_of,
+    instructions_of,
+    receipt_of,
+    settings_of,
+    span_of,
+    step_of,
+    to_json,
+)
+
+NEAR = 256
+"""As many messages are read of a path where nothing says how far up its window reaches."""
+
+
+class SqlWindows(Verbs):
+    """See `palaver.stores.base.windows.Windows`."""
+
+    async def path(self, owner: str, message: str, since: int = 0) -> list[Step]:
+        def work(session: Session) -> list[Step]:
+            row = session.one("owned_message", owner=owner, id=message)
+            if row is None:
+                raise MessageNotFound(f"There is no message {message}.", param="message")
+            return _steps(session, row["seq"], since)
+
+        return await self._database.read(work)
+
+    async def foresee(self, admission: Admission) -> Prompt:
+        return await self._database.read(lambda s: _foreseen(s, admission))
+
+    async def counts(self, owner: str, tokenizer: str, messages: Sequence[str]) -> dict[str, int]:
+        rows = await self._database.read(
+            lambda s: s.all("counts_of", owner=owner, tokenizer=tokenizer, messages=list(messages))
+        )
+        return {row["id"]: row["tokens"] for row in rows}
+
+    async def keep_counts(self, owner: str, tokenizer: str, counts: Mapping[str, int]) -> None:
+        def work(session: Session) -> None:
+            session.run("add_tokenizer", name=tokenizer)
+            row = session.one("tokenizer", name=tokenizer)
+            assert row is not None
+            for message, tokens in counts.items():
+                session.run("keep_count", owner=owner, message=message, tokenizer=row["seq"], tokens=tokens)
+
+        await self._database.write(work, durable=False)
+
+    async def epochs(
+        self, owner: str, conversation: str, *, after: str | None = None, limit: int = 20
+    ) -> list[EpochRecord]:
+        def work(session: Session) -> list[EpochRecord]:
+            seq = find_conversation(session, owner, conversation)["seq"]
+            cursor = session.one("epoch_cursor", conversation=seq, id=after) if after is not None else None
+            if after is not None and cursor is None:
+                raise InvalidRequest(f"No epoch of this conversation has the id {after}.", param="after")
+            before = cursor["seq"] if cursor else LAST
+            rows = session.all("epochs_before", conversation=seq, seq=before, limit=limit)
+            return [
+                EpochRecord(epoch=_epoch_of(row), turns=row["turns"], first_turn=row["first_turn"])
+                for row in rows
+            ]
+
+        return await self._database.read(work)
+
+    async def set_window(
+        self, owner: str, conversation: str, settings: WindowSettings | None
+    ) -> Conversation:
+        def work(session: Session) -> Conversation:
+            found = find_conversation(session, owner, conversation)
+            said = to_json(settings) if settings not in (None, WindowSettings()) else None
+            session.run("set_window_settings", seq=found["seq"], settings=said)
+            return conversation_of(find_conversation(session, owner, conversation))
+
+        return await self._database.write(work)
+
+    async def note_window(self, turn: str, lease: str, epoch: Epoch, receipt: Receipt) -> None:
+        def work(session: Session) -> None:
+            held = session.one("held_turn", id=turn, lease=lease)
+            if held is None:
+                raise LeaseLost(f"The turn {turn} is not running under this process any more.")
+            noted = epoch_number(session, held, epoch)
+            session.run("note_window", turn=held["seq"], epoch=noted, receipt=to_json(receipt))
+            drop_other_epoch(session, held, noted)
+
+        await self._database.write(work, durable=False)
+
+
+def epoch_number(session: Session, held: Row, epoch: Epoch) -> int:
+    """The number of the epoch that a turn's window belongs to, which is put on record where it is new."""
+    gap_from, gap_to = epoch.span.gap or (None, None)
+    session.run(
+        "add_epoch",
+        id=epoch.id,
+        conversation=held["conversation"],
+        model=epoch.model,
+        reason=epoch.reason,
+        start=epoch.span.start,
+        gap_from=gap_from,
+        gap_to=gap_to,
+        began_at=epoch.began,
+    )
+    row = session.one("epoch_with_id", id=epoch.id, conversation=held["conversation"])
+    assert row is not None
+    seq: int = row["seq"]
+    return seq
+
+
+def drop_other_epoch(session: Session, held: Row, epoch: int | None) -> None:
+    """A turn that was to be answered by another model first had begun an epoch for that."""
+    if held["epoch"] is not None and held["epoch"] != epoch:
+        session.run("remove_epochs", epochs=[held["epoch"]])
+
+
+def prompt(session: Session, turn: str, lease: str) -> Prompt:
+    """What a running turn answers."""
+    held = session.one("held_turn", id=turn, lease=lease)
+    if held is None or held["state"] != TurnState.RUNNING:
+        raise LeaseLost(f"The turn {turn} is not running under this process any more.")
+    return _prompt(
+        session,
+        held["conversation"],
+        held["question"],
+        instructions=held["instructions"],
+        tools=held["tools"],
+        instructions_body=held["instructions_body"],
+        gap=gap_of(held),
+        continues=held["continues"],
+    )
+
+
+def _prompt(
+    session: Session,
+    conversation: int,
+    question: int | None,
+    *,
+    instructions: int | None,
+    tools: int | None,
+    instructions_body: str | None,
+    gap: tuple[int, int] | None,
+    continues: int | None,
+) -> Prompt:
+    row = session.one("turn_above", seq=question) if question is not None else None
+    above = _above_of(row, instructions, tools) if row is not None else None
+    end = session.one("node", seq=question) if question is not None else None
+    since = above.epoch.span.start if above else max(0, end["depth"] + 1 - NEAR) if end else 0
+    settings = session.one("window_settings_of", seq=conversation)
+    return Prompt(
+        steps=_steps(session, question, since) if question is not None else [],
+        gap=gap,
+        instructions=instructions_of(instructions_body),
+        continues=_step(session, continues) if continues is not None else None,
+        above=above,
+        window=settings_of(settings["window_settings"]) if settings else None,
+    )
+
+
+def _foreseen(session: Session, admission: Admission) -> Prompt:
+    """Where an admission would hang and what it would show, found without writing anything."""
+    owner = session.one("owner", name=admission.owner)
+    history = admission.history
+    if owner is None:
+        return _as_new(history, [])
+    end_user = None
+    if admission.end_user is not None:
+        row = session.one("end_user", owner=owner["seq"], name=admission.end_user)
+        end_user = row["seq"] if row else -1
+    place, history = _place(session, owner, end_user, admission)
+    if place.conversation is None or place.parent is None:
+        return _as_new(history, [])
+    conversation = session.one("conversation_with_id", id=place.conversation)
+    assert conversation is not None
+    number = _known(session, "instructions_of_hash", owner["seq"], history.instructions)
+    body = to_json(history.instructions) if history.instructions else None
+    if not history.instructions and place.exact:
+        last = place.continues["seq"] if place.continues is not None else place.parent.id
+        number = writing.instructions_above(session, conversation["seq"], last)
+        row = session.one("instructions_body", seq=number) if number is not None else None
+        body = row["body"] if row else None
+    stored = _prompt(
+        session,
+        conversation["seq"],
+        place.parent.id,
+        instructions=number,
+        tools=_known(session, "toolset_of_hash", owner["seq"], admission.tools),
+        instructions_body=body,
+        gap=place.gap,
+        continues=place.continues["seq"] if place.continues is not None else None,
+    )
+    added = _added(history.messages[place.matched :], place.parent.depth + 1)
+    return Prompt(
+        steps=[*stored.steps, *added],
+        gap=stored.gap,
+        instructions=stored.instructions,
+        continues=stored.continues,
+        above=stored.above,
+        window=stored.window,
+    )
+
+
+def _place(session: Session, owner: Row, end_user: int | None, admission: Admission) -> tuple[Place, History]:
+    history = admission.history
+    named, is_new = places.conversation_named(session, owner["seq"], end_user, admission.conversation)
+    ref = named["id"] if named else None
+    if admission.parent is not None:
+        return places.below(session, owner["seq"], end_user, admission, ref), history
+    if is_new or (admission.at_head and ref is None):
+        return Place(conversation=None), history
+    if admission.at_head:
+        assert ref is not None
+        return places.at_head(session, ref, history), history
+    root = root_key(owner["secret"], named["end_user_name"] if named else admission.end_user)
+    history = history if history.root == root else rekeyed(history, root)
+    return places.by_content(session, owner["seq"], history, ref), history
+
+
+def _as_new(history: History, above: list[Step]) -> Prompt:
+    return Prompt(steps=[*above, *_added(history.messages, 0)], instructions=history.instructions)
+
+
+def _added(messages: Sequence[Message], depth: int) -> list[Step]:
+    return [Step(depth + i, message) for i, message in enumerate(messages)]
+
+
+def _known(session: Session, find: str, owner: int, values: Sequence[object]) -> int | None:
+    """The number of what is stored once by content; -1 for what is not stored yet, None for no values."""
+    if not values:
+        return None
+    row = session.one(find, owner=owner, hash=writing.content_hash(values))
+    return row["seq"] if row else -1
+
+
+def _steps(session: Session, seq: int, since: int) -> list[Step]:
+    return [step_of(row) for row in session.all("steps", seq=seq, since=since)]
+
+
+def _step(session: Session, seq: int) -> Step | None:
+    row = session.one("node", seq=seq)
+    return _steps(session, seq, row["depth"])[0] if row is not None else None
+
+
+def _above_of(row: Row, instructions: int | None, tools: int | None) -> Above:
+    receipt = receipt_of(row["receipt"])
+    return Above(
+        epoch=_epoch_of(row),
+        same_instructions=row["instructions"] == instructions,
+        same_tools=row["tools"] == tools,
+        asked=row["asked"],
+        prompt_tokens=row["prompt_tokens"],
+        completion_tokens=row["completion_tokens"],
+        unseen=receipt.unseen if receipt else [],
+    )
+
+
+def _epoch_of(row: Row) -> Epoch:
+    return Epoch(
+        id=row["id"],
+        model=row["model"],
+        reason=row["reason"],
+        span=span_of(row),
+        began=row["began_at"],
+    )
