@@ -39,8 +39,8 @@ class Above(msgspec.Struct, frozen=True, kw_only=True):
     """What a turn may go on with: the turn above it that has an epoch.
 
     `same_instructions` and `same_tools` say whether the new turn has them too. `asked` is the depth of the message
-    that it answered, which its prompt ended in. Its `prompt_tokens` and `completion_tokens` are what its engine
-    counted, None where nobody did. `unseen` are depths that its prompt left out although its span holds them.
+    that it answered, which its prompt ended in; `seen` are the depths (from, up to) that this showed. Its
+    `prompt_tokens` and `completion_tokens` are what its engine counted, None where nobody did.
     """
 
     epoch: Epoch
@@ -49,26 +49,24 @@ class Above(msgspec.Struct, frozen=True, kw_only=True):
     asked: int
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    unseen: list[int] = []
+    seen: list[tuple[int, int]] = []
 
 
-def break_reason(above: Above | None, model: str, path: Sequence[Step]) -> Reason | None:
-    """Why a turn cannot go on with the epoch above, whatever room there is; None where it can.
-
-    `path` reaches up to where the epoch's span starts.
-    """
+def break_reason(above: Above | None, model: str) -> Reason | None:
+    """Why a turn cannot go on with the epoch above, whatever it shows; None where it can."""
     if above is None:
         return "start"
     if above.epoch.model != model:
         return "model"
     if not above.same_instructions:
         return "instructions"
-    if not above.same_tools:
-        return "tools"
-    known, span = set(above.unseen), above.epoch.span
-    if any(
-        s.deleted and s.depth <= above.asked and span.holds(s.depth) and s.depth not in known for s in path
-    ):
-        return "deletion"
-    # Its own reply may be gone as well: the prompt held it neither then nor now.
-    return None
+    return None if above.same_tools else "tools"
+
+
+def is_grown(above: Above, steps: Sequence[Step]) -> bool:
+    """Whether a window that shows these messages begins with all that the turn above showed, and no others.
+
+    Its reply, and what came after that, are new.
+    """
+    before = [step.depth for step in steps if step.depth <= above.asked]
+    return before == [depth for start, stop in above.seen for depth in range(start, stop)]

@@ -61,13 +61,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether the message at this depth was in the prompt."""
         return any(start <= depth < stop for start, stop in self.seen)
 
-    @property
-    def unseen(self) -> list[int]:
-        """The depths left out because something was deleted."""
-        return [
-            depth for out in self.left_out if out.why == "deleted" for depth in range(out.start, out.stop)
-        ]
-
 
 def seen_and_left_out(
     length: int, span: Span, steps: Iterable[Step], *, by_client: bool

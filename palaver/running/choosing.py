@@ -7,7 +7,7 @@ from math import ceil
 
 import msgspec
 
-from palaver.core.epoch import Reason, break_reason
+from palaver.core.epoch import Reason, break_reason, is_grown
 from palaver.core.errors import ContextLengthExceeded
 from palaver.core.fit import Room, TooLong, fit, replayed, settled
 from palaver.core.path import Span, Step, shown
@@ -38,10 +38,13 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Choosing:
-    """Chooses the window of one turn for one model. `size` is how long prompt and reply may be together, and
-    `room` the prompt; None for any length. `compose` makes a window of messages, `base` is one without any.
+    """Chooses the window of one turn for one model.
+
+    `size` is how long prompt and reply may be together, and `room` the prompt, None for any length; one of at most
+    `sure` tokens need not be counted. `compose` makes a window of messages, `base` is one without any.
     `sent_instructions` is how many messages of the request came before those of its history; `told` what the engine
-    said of the window that was tried before."""
+    said of the window that was tried before.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Choosing:
         keep: float,
         size: int | None,
         room: int | None,
+        sure: int | None,
         told: Told | None,
         model: str,
         sent_instructions: int,
@@ -63,6 +67,7 @@ class Choosing:
         self._keep = keep
         self._size = size or 0
         self._room = room
+        self._sure = sure
         self._sent_instructions = sent_instructions
         self._told = told
         self._model = model
@@ -70,18 +75,20 @@ class Choosing:
     async def choose(self) -> Chosen:
         """The window. Raises ContextLengthExceeded where nothing fits; EngineError, StoreError."""
         beginning, above = self._beginning, self._beginning.above
-        reason = break_reason(above, self._model, beginning.steps)
+        reason = break_reason(above, self._model)
         span: Span | None = None
         if above is not None and reason not in REASONS_TO_LOOK_UP:
-            span = above.epoch.span if reason is None else settled(beginning.steps, above.epoch.span)
+            span = settled(beginning.steps, above.epoch.span)
+            if reason is None and (span is None or not is_grown(above, shown(beginning.steps, span))):
+                reason = "deletion"
         if span is None:
             await self._look_up()
             if self._base.conversation is None:
                 return await self._unstored(reason)
-        going_on = span or Span(beginning.top)
-        steps = shown(beginning.steps, going_on)
         if span is None and beginning.top > 0:
             return await self._anew(reason or "overflow")  # nobody could read as much as there is
+        going_on = span or settled(beginning.steps, Span(0)) or Span(0)
+        steps = shown(beginning.steps, going_on)
         fits, tokens, is_estimate = await self._fits(steps, going_on, reason)
         if not fits:
             return await self._anew(reason or "overflow", (steps, tokens) if tokens else None)
@@ -102,14 +109,14 @@ class Choosing:
         self, steps: list[Step], span: Span, reason: Reason | None
     ) -> tuple[bool, int | None, bool]:
         """Whether a window has room; how long its prompt is, where that had to be known; and whether by estimate."""
-        if self._room is None:
+        if self._room is None or self._sure is None:
             return True, None, False
         window = self._compose(steps)
-        if self._told is None and self._longest(steps, span, reason, window) <= self._room:
+        if self._told is None and self._longest(steps, span, reason, window) <= self._sure:
             return True, None, False
         count = await self._counting.prompt(window) if self._told is None else self._told.prompt_tokens
         if count is not None:
-            return count <= self._room and self._told is None, count, False
+            return count <= self._room, count, False
         count = self._estimate(steps, span, reason)
         return count <= self._room, count, True
 
@@ -162,7 +169,7 @@ class Choosing:
         if all of its history was asked here."""
         path, room = self._beginning.steps, self._room
         whole = shown(path, Span(0))
-        if room is None or at_most(self._compose(whole).messages, self._base.tools) <= room:
+        if room is None or at_most(self._compose(whole).messages, self._base.tools) <= (self._sure or 0):
             return Chosen(span=Span(0), steps=whole, reason=reason, prompt_tokens=None)
         fixed, tokens = await self._lengths(path)
         stretched = 1.0
@@ -218,7 +225,7 @@ class Choosing:
         if self._beginning.continues is not None:
             fixed += sum(await counting.each([self._beginning.continues])) + AROUND
         counts = await counting.each(path)
-        around, ratio = float(AROUND), 1.0
+        around, ratio = await self._around(path, counts), 1.0
         if measured is not None and measured[0]:
             shown_depths = {step.depth for step in measured[0]}
             total = sum(c for s, c in zip(path, counts, strict=True) if s.depth in shown_depths)
@@ -228,6 +235,18 @@ class Choosing:
             else:
                 ratio = max((measured[1] - fixed - AROUND * len(measured[0])) / max(1, total), 0.5)
         return fixed, [ceil(count * ratio + around) for count in counts]
+
+    async def _around(self, path: Sequence[Step], counts: Sequence[int]) -> float:
+        """What the template puts around a message, by the first exchange of the path: a history that has grown since
+        has the same one, and so the same windows."""
+        roles = [step.message.role for step in path[:3]]
+        if roles != ["user", "assistant", "user"] or any(step.deleted for step in path[:3]):
+            return AROUND
+        one = await self._counting.prompt(self._compose(list(path[:1])))
+        three = await self._counting.prompt(self._compose(list(path[:3])))
+        if one is None or three is None:
+            return AROUND
+        return max((three - one - counts[1] - counts[2]) / 2, 0.0)
 
     async def _whole(self, steps: list[Step], fixed: int, by_depth: dict[int, int]) -> tuple[int, bool]:
         """How long a whole prompt is, and whether that is an estimate."""

@@ -10,22 +10,26 @@ chosen are messages counted one by one. A new window is counted again as a whole
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 import msgspec
+import structlog
 
-from palaver.core.epoch import Epoch, Reason, break_reason
-from palaver.core.errors import ContextLengthExceeded
+from palaver.core.epoch import Epoch, Reason, break_reason, is_grown
+from palaver.core.errors import ContextLengthExceeded, EngineError
 from palaver.core.path import Span, Step, shown
 from palaver.core.receipt import Receipt, seen_and_left_out
 from palaver.core.window import Window, composed
 from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, reserved
 from palaver.engines.base import Model, Options
 from palaver.running.beginning import Beginning, Told
-from palaver.running.choosing import Choosing
+from palaver.running.choosing import MARGIN, Choosing
 from palaver.running.counting import Counting, CountsKept, CountsKnown, at_most
 from palaver.running.needs import Asked
 
 Clock = Callable[[], float]
+
+log = structlog.get_logger(__name__)
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +68,7 @@ class Fitting:
         inner = asked.asks.over(beginning.window.over(asked.inner))
         settings = inner.over(model.window.over(asked.outer))
         mode = mode_of(asked.asks, settings, exact=beginning.exact)
-        size = await _size(model, settings, told)
+        size = await _size(model, settings, mode, told)
         made = _Making(asked, beginning, model, options, settings, size)
         counting = Counting(model, options, asked.window.owner, self._kept, self._known)
         if mode == "strict":
@@ -77,6 +81,7 @@ class Fitting:
             keep=settings.keep or DEFAULT_KEEP,
             size=size,
             room=made.room,
+            sure=made.sure,
             told=told,
             model=model.name,
             sent_instructions=asked.sent_instructions,
@@ -86,10 +91,13 @@ class Fitting:
         )
 
     def _kept_whole(self, made: _Making, span: Span, steps: list[Step], prompt_tokens: int | None) -> Fitted:
-        above, path = made.beginning.above, made.beginning.steps
-        reason = break_reason(above, made.model.name, path)
-        if reason is None and above is not None and above.epoch.span != span:
-            reason = "user"
+        above = made.beginning.above
+        reason = break_reason(above, made.model.name)
+        if reason is None and above is not None:
+            if above.epoch.span != span:
+                reason = "user"
+            elif not is_grown(above, steps):
+                reason = "deletion"
         return self._made(made, "strict", span, steps, reason, prompt_tokens, False)
 
     def _made(
@@ -128,7 +136,12 @@ class Fitting:
             continues=beginning.continues is not None,
         )
         window = msgspec.structs.replace(made.composed(steps), epoch_began=min(epoch.began, now) // 1000)
-        return Fitted(window=window, options=made.lowered(prompt_tokens), epoch=epoch, receipt=receipt)
+        return Fitted(
+            window=window,
+            options=made.lowered(prompt_tokens, is_estimate=is_estimate),
+            epoch=epoch,
+            receipt=receipt,
+        )
 
 
 class _Making:
@@ -161,6 +174,13 @@ class _Making:
         """How long a prompt may be; None where nobody knows."""
         return None if self.size is None or self.reserve is None else self.size - self.reserve
 
+    @property
+    def sure(self) -> int | None:
+        """How long a prompt may be at most that need not be counted: it leaves room for the longest reply, too."""
+        return (
+            None if self.size is None or self.room is None else min(self.room, self.size - (self.most or 0))
+        )
+
     def composed(self, steps: list[Step]) -> Window:
         """The window that shows these messages."""
         if self.beginning.continues is not None:
@@ -168,11 +188,11 @@ class _Making:
         messages = composed(self.beginning.instructions, steps)
         return msgspec.structs.replace(self.asked.window, messages=messages)
 
-    def lowered(self, prompt_tokens: int | None) -> Options:
+    def lowered(self, prompt_tokens: int | None, *, is_estimate: bool) -> Options:
         """The options, with no longer reply than there is room for, as far as that is known and asked for."""
         if self.size is None or prompt_tokens is None or self.most is None or not self.lowers:
             return self.options
-        left = max(1, self.size - prompt_tokens)
+        left = max(1, self.size - ceil(prompt_tokens * (MARGIN if is_estimate else 1)))
         if self.most <= left:
             return self.options
         parameters = msgspec.structs.replace(self.options.parameters, max_tokens=left)
@@ -193,9 +213,20 @@ def mode_of(asks: WindowSettings, settings: WindowSettings, *, exact: bool) -> M
     return settings.mode or "strict"
 
 
-async def _size(model: Model, settings: WindowSettings, told: Told | None) -> int | None:
-    """The most tokens that prompt and reply may have; None where nobody knows. Raises EngineError."""
-    size = model.context_size or await model.engine.context_size(model.served_as)
+async def _size(model: Model, settings: WindowSettings, mode: Mode, told: Told | None) -> int | None:
+    """The most tokens that prompt and reply may have; None where nobody knows.
+
+    An engine that cannot count refuses what is too long itself, so it is asked only where it is to be spared that.
+    Raises EngineError for one that counts.
+    """
+    size, counts = model.context_size, "count" in model.engine.capabilities
+    if size is None and (counts or mode == "auto"):
+        try:
+            size = await model.engine.context_size(model.served_as)
+        except EngineError:
+            if counts:
+                raise
+            log.info("a model's context is not known", model=model.name)
     sizes = [each for each in (size, told.context_size if told else None, settings.size) if each]
     return min(sizes, default=None)
 

@@ -258,14 +258,16 @@ def _step(session: Session, seq: int) -> Step | None:
 
 def _above_of(row: Row, instructions: int | None, tools: int | None) -> Above:
     receipt = receipt_of(row["receipt"])
+    # A turn that lost a reply to a deletion has lost its tools, too: nobody knows any more whether they were the same.
+    is_known = row["tools"] is not None or not (receipt and receipt.tools)
     return Above(
         epoch=_epoch_of(row),
         same_instructions=row["instructions"] == instructions,
-        same_tools=row["tools"] == tools,
+        same_tools=is_known and row["tools"] == tools,
         asked=row["asked"],
         prompt_tokens=row["prompt_tokens"],
         completion_tokens=row["completion_tokens"],
-        unseen=receipt.unseen if receipt else [],
+        seen=receipt.seen if receipt else [],
     )
 
 
