@@ -23,7 +23,7 @@ from palaver.stores.base import Item, TurnRecord
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a turn ended, as its readers hear it: after it is stored, never before.
 
-    `others` are the reasons of its replies 1, 2, … where it has several; for `warnings` and `prompt` see
+    `others` are the reasons of its replies 1, 2, … where it has several; for `warnings`, `marks` and `prompt` see
     `palaver.core.turn.Finish`.
     """
 
@@ -33,6 +33,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: PalaverError | None = None
     others: list[FinishReason | None] = []
     warnings: list[str] = []
+    marks: list[str] = []
     prompt: str | None = None
 
 

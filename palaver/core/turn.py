@@ -118,7 +118,8 @@ class Finish(msgspec.Struct, frozen=True, omit_defaults=True, tag="finish"):
 
     `others` are the reasons of the replies 1, 2, … where there are several; `usage` is that of all of them, the
     prompt counted once. `model` is the engine's own name of what answered. `prompt` is the prompt as the model
-    saw it, where `echo` was asked for. `warnings` are what whoever asked should know although it went well.
+    saw it, where `echo` was asked for. `warnings` are what whoever asked should know although it went well, `marks`
+    what the receipt says of how the model was shown the messages.
     """
 
     reason: FinishReason
@@ -127,6 +128,7 @@ class Finish(msgspec.Struct, frozen=True, omit_defaults=True, tag="finish"):
     others: list[FinishReason] = []
     prompt: str | None = None
     warnings: list[str] = []
+    marks: list[str] = []
 
 
 Delta = ContentDelta | ReasoningDelta | ToolCallDelta

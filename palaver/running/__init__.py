@@ -160,6 +160,7 @@ class RunningTurn:
                 usage=finish.usage,
                 others=list(finish.others),
                 warnings=finish.warnings,
+                marks=finish.marks,
                 prompt=finish.prompt,
             )
         except asyncio.CancelledError:

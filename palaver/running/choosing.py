@@ -231,7 +231,7 @@ class Choosing:
             total = sum(c for s, c in zip(path, counts, strict=True) if s.depth in shown_depths)
             left = measured[1] - fixed - total
             if counting.tokenizer is not None:
-                around = min(max(left / len(measured[0]), 1.0), 10 * AROUND)
+                around = min(max(left / len(measured[0]), 0.0), 10 * AROUND)
             else:
                 ratio = max((measured[1] - fixed - AROUND * len(measured[0])) / max(1, total), 0.5)
         return fixed, [ceil(count * ratio + around) for count in counts]

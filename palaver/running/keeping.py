@@ -52,7 +52,7 @@ def final(receipt: Receipt, outcome: Outcome) -> Receipt:
         receipt,
         prompt_tokens=usage.prompt_tokens if usage else receipt.prompt_tokens,
         counted="engine" if usage else receipt.counted,
-        warnings=outcome.warnings,
+        warnings=[*outcome.warnings, *outcome.marks],
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from palaver.core.errors import ContextLengthExceeded, EngineError
-from palaver.core.message import Message, Role
+from palaver.core.message import Message, Role, TextPart
 from palaver.core.parameters import Format, NamedTool, Parameters, Tool
 from palaver.core.reply import Reply, replies
 from palaver.core.turn import (
@@ -210,6 +210,31 @@ class EngineContract:
     async def test_a_longer_prompt_counts_more(self, engine: Engine, options: Options) -> None:
         counts = [await engine.count(window("word " * n), options) for n in (2, 20)]
         assert counts == [None, None] or (counts[0] or 0) < (counts[1] or 0)
+
+    async def test_messages_are_counted_one_by_one(self, engine: Engine, options: Options) -> None:
+        """By a tokenizer with a name, and together they are about as long as the prompt that they make."""
+        await engine.context_size(
+            options.model
+        )  # one that is elsewhere knows its model only when it was asked
+        messages = [
+            Message("user", "word " * 20),
+            Message("assistant", ""),
+            Message("user", [TextPart("two "), TextPart("words")]),
+            Message("user", "word " * 40),
+        ]
+        counts = await engine.counts(messages, options)
+        name = engine.tokenizer(options.model)
+        assert (counts is None) is (name is None)
+        if counts is None:
+            return
+        assert len(counts) == len(messages)
+        assert counts[1] <= counts[2] < counts[0] < counts[3]
+        assert await engine.counts(messages[2:3], options) == counts[2:3], "the others change nothing"
+        whole = await engine.count(window("word " * 20, "word " * 20, "word " * 40), options)
+        assert whole is not None
+        together = 2 * counts[0] + counts[3]
+        assert together <= whole <= together + 64
+        assert await engine.counts([], options) == []
 
     async def test_a_prompt_over_the_context_is_refused_with_both_numbers(
         self, engine: Engine, options: Options

@@ -186,7 +186,9 @@ class WorkerEngine:
                     called = called or isinstance(event, ToolCallDelta)
                     if isinstance(event, Finish):
                         warnings = event.warnings if called else [*event.warnings, NO_CALL]
-                        event = msgspec.structs.replace(event, prompt=asked.prompt, warnings=warnings)
+                        event = msgspec.structs.replace(
+                            event, prompt=asked.prompt, warnings=warnings, marks=self._planner.marks(window)
+                        )
                     yield event
             if not reading.cut:
                 request = None

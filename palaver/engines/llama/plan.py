@@ -14,6 +14,7 @@ Everything that a request may have wrong is found here, before anything is sent.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from palaver.core.thinking import CLOSE, OPEN
 from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.llama.calls import CallForm, ToolRules, forced_tools, tool_rules
+from palaver.engines.llama.counting import countable
 from palaver.engines.llama.gguf import Gguf
 from palaver.engines.llama.grammar import Grammar, after_thinking, form_grammar, nested
 from palaver.engines.llama.prompt import PREFILL, chat_messages, escaper, sampling_fields
@@ -32,6 +34,10 @@ from palaver.engines.llama.thinking import FINAL, Thinks, reads
 from palaver.engines.llama.tools import tool_fields
 from palaver.engines.llama.weight import check_weight
 
+DATE_STRING, DATE = "date_string", "%d %b %Y"
+"""What templates (Llama's) call the day that they tell the model, and how they write it. Left to themselves they tell
+the day it is, and at midnight no prompt begins as before."""
+BROKEN_UP = "control tokens of this model in the text of messages were broken up"
 NO_TOOLS = "This model has no tools: its chat template does not show them."
 
 
@@ -90,6 +96,7 @@ class Planner:
         self.escape = escaper(model.control_tokens)
         self.thinks = Thinks.of(model.chat_template)
         self.has_tools = reads(model.chat_template, "tools")
+        self._has_date = reads(model.chat_template, DATE_STRING)
 
     def prompt(self, window: Window, options: Options) -> dict[str, Any]:
         """The fields of a prompt without a call that is forced.
@@ -104,7 +111,16 @@ class Planner:
             fields["tools"] = tool_fields(window.tools, self.escape)
         if options.prefill:
             fields |= PREFILL
-        return fields | self.thinks.fields(options.parameters, self.escape)
+        fields |= self.thinks.fields(options.parameters, self.escape)
+        if self._has_date and window.epoch_began is not None:
+            day = time.strftime(DATE, time.localtime(window.epoch_began))
+            fields["chat_template_kwargs"] = {DATE_STRING: day} | fields.get("chat_template_kwargs", {})
+        return fields
+
+    def marks(self, window: Window) -> list[str]:
+        """What the receipt is to say of how this model is shown the messages."""
+        texts = (countable(message, lambda text: text) for message in window.messages)
+        return [BROKEN_UP] if any(self.escape(text) != text for text in texts) else []
 
     def plan(self, window: Window, options: Options, form: CallForm | None) -> Plan:
         """The plan of a reply. `form` is that of the model's calls, where it is asked for and there is one.
