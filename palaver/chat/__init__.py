@@ -183,6 +183,8 @@ class Chat:
         def ended() -> None:
             self._running.pop(id, None)
             on_end()
+            if turn.store is not None and turn.fitted is not None and not self._closed:
+                self.windows.count(turn.window.owner, turn.model, turn.fitted)
 
         self._running[id] = turn
         turn.start(ended)
@@ -273,6 +275,7 @@ class Chat:
             turn.hurry()
         if turns:
             await asyncio.wait([t.task for t in turns])
+        await self.windows.close()
         await self.catalog.close()
 
 

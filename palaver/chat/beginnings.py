@@ -30,6 +30,7 @@ async def beginning(
     begins = Beginning(
         prompt.steps,
         sent=history.messages,
+        sent_instructions=len(history.instructions),
         instructions=prompt.instructions,
         gap=prompt.gap,
         exact=exact,
@@ -47,7 +48,7 @@ def unstored(messages: Sequence[Message]) -> Beginning:
     """What a turn begins with that is not stored: its messages, as they came."""
     instructions, kept = apart(messages)
     steps = [Step(depth, message) for depth, message in enumerate(kept)]
-    return Beginning(steps, sent=kept, instructions=instructions)
+    return Beginning(steps, sent=kept, sent_instructions=len(instructions), instructions=instructions)
 
 
 async def _check(begins: Beginning, sent_before: int) -> None:

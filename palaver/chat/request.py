@@ -9,7 +9,6 @@ import msgspec
 from palaver.core.errors import InvalidRequest
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Tool
-from palaver.core.tree import apart
 from palaver.core.window import Window
 from palaver.core.window_settings import WindowSettings
 from palaver.running import Asked
@@ -97,7 +96,6 @@ def asked_of(request: ChatRequest, conversation: str | None, turn: str, settings
         asks=request.window,
         inner=request.key_window or WindowSettings(),
         outer=settings,
-        sent_instructions=sum(1 for _ in apart(request.messages, goes_on=request.parent is not None)[0]),
     )
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
 
 import msgspec
+import structlog
 
 from palaver.chat.beginnings import beginning, unstored
 from palaver.chat.request import HEAD, ChatRequest, ChatSettings, asked_of, is_stored
 from palaver.core import ids
-from palaver.core.errors import EngineError, ModelNotFound, TurnNotFound
+from palaver.core.errors import EngineError, ModelNotFound, StoreError, TurnNotFound
 from palaver.core.path import Step
 from palaver.core.receipt import Receipt
 from palaver.core.tree import History, read_history
 from palaver.engines.base import Catalog, Model, Options
-from palaver.running import Beginning, Fitting
+from palaver.live import LiveReply
+from palaver.running import Beginning, Fitted, Fitting
 from palaver.running.counting import Counting, CountsKnown
 from palaver.stores.base import Admission, Store
+
+log = structlog.get_logger(__name__)
 
 NONE_YET = ""
 
@@ -48,6 +53,7 @@ class Windows:
         self._settings = settings
         self._clock = clock
         self._known = CountsKnown()
+        self._counting_now: set[asyncio.Task[None]] = set()
 
     def fitting(self, *, stored: bool) -> Fitting:
         """What chooses the windows of a turn."""
@@ -84,27 +90,53 @@ class Windows:
             tokens=await _tokens(counting, [step for step in steps if receipt.saw(step.depth)]),
         )
 
-    async def receipt(self, owner: str, turn: str) -> Shown:
-        """What a stored turn showed its model. Raises TurnNotFound, also for one that came to no window."""
+    async def receipt(self, owner: str, turn: str, live: LiveReply | None = None) -> Shown:
+        """What a stored turn showed its model; `live` is its reply, while it runs.
+
+        Raises TurnNotFound, also for one that came to no window.
+        """
         record = await self._store.turn(owner, turn)
-        receipt = record.receipt
+        receipt = record.receipt or (live.receipt if live else None)
         if receipt is None:
             raise TurnNotFound("This turn has no receipt: it came to no window.", code="no_receipt")
         steps: list[Step] = []
         if record.question is not None and receipt.seen:
             steps = await self._store.path(owner, record.question, receipt.seen[0][0])
-        tokens: dict[int, int] = {}
-        seen = [step for step in steps if receipt.saw(step.depth) and not step.deleted]
+        return Shown(
+            receipt=receipt,
+            turn=record.id,
+            conversation=record.conversation,
+            steps=steps,
+            tokens=await self._kept_tokens(owner, receipt, steps),
+        )
+
+    async def _kept_tokens(self, owner: str, receipt: Receipt, steps: Sequence[Step]) -> dict[int, int]:
+        """How long what was seen is, as far as that was counted: no model is loaded to tell."""
         try:
             model = await self._catalog.find(receipt.model)
-            options = Options(model=model.served_as, parameters=record.parameters)
-            await model.engine.context_size(model.served_as)
-            tokens = await _tokens(self._counting(model, options, owner), seen)
-        except (EngineError, ModelNotFound):
-            pass  # who counted is gone or away: the whole prompt's count was kept
-        return Shown(
-            receipt=receipt, turn=record.id, conversation=record.conversation, steps=steps, tokens=tokens
-        )
+        except ModelNotFound:
+            return {}
+        tokenizer = model.engine.tokenizer(model.served_as)
+        if tokenizer is None:
+            return {}
+        seen = {step.id: step.depth for step in steps if receipt.saw(step.depth) and not step.deleted}
+        kept = await self._store.counts(owner, tokenizer, list(seen))
+        return {seen[id]: count for id, count in kept.items()}
+
+    def count(self, owner: str, model: Model, fitted: Fitted) -> None:
+        """Have what a turn showed for the first time counted, now that its model is loaded and nobody waits."""
+        if model.engine.tokenizer(model.served_as) is None:
+            return
+        counting = self._counting(model, fitted.options, owner)
+        task = asyncio.create_task(_counted(counting, fitted.new))
+        self._counting_now.add(task)
+        task.add_done_callback(self._counting_now.discard)
+
+    async def close(self) -> None:
+        """Count no more."""
+        for task in self._counting_now:
+            task.cancel()
+        await asyncio.gather(*self._counting_now, return_exceptions=True)
 
     async def _begins(self, request: ChatRequest, model: Model) -> Beginning:
         root = await self._store.root_key(request.owner, request.end_user)
@@ -136,6 +168,13 @@ class Windows:
 
     def _new_epoch(self) -> str:
         return ids.EPOCH + ids.id_body(int(self._clock() * 1000), secrets.token_bytes(ids.RANDOM_BYTES))
+
+
+async def _counted(counting: Counting, steps: Sequence[Step]) -> None:
+    try:
+        await counting.each(steps)
+    except (EngineError, StoreError) as error:  # whoever needs to know counts then
+        log.info("messages were not counted", error=error.message)
 
 
 async def _tokens(counting: Counting, steps: Sequence[Step]) -> dict[int, int]:

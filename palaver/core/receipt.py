@@ -22,8 +22,8 @@ Why = Literal["window", "client", "deleted"]
 class LeftOut(msgspec.Struct, frozen=True):
     """Messages that the model did not see, by their depths: `start` up to `stop`, excluded.
 
-    The `window` starts after them, for want of room or because it starts at a question; the `client` did not send them, and strict windows show what was sent; they are
-    `deleted`, or are a call or a result whose other part is.
+    The `window` starts after them, for want of room or because it starts at a question; the `client` did not send
+    them, and strict windows show what was sent; they are `deleted`, or are a call or a result whose other part is.
     """
 
     start: int

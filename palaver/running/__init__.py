@@ -38,7 +38,7 @@ from palaver.running.keeping import Hurry, final, keep_batches, keep_end
 from palaver.running.needs import Asked
 from palaver.stores.base import Ending, Store, Tried
 
-__all__ = ["Asked", "Beginning", "Fitting", "RunningTurn", "may_pass"]
+__all__ = ["Asked", "Beginning", "Fitted", "Fitting", "RunningTurn", "may_pass"]
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,8 @@ class RunningTurn:
         self.task: asyncio.Task[None]
         self._asked = asked
         self._fitting = fitting
-        self._fitted: Fitted | None = None
+        self.fitted: Fitted | None = None
+        """What its model is shown; None until that is known."""
         self._begin = begin
         self._lease = lease
         self._clock = clock
@@ -216,7 +217,7 @@ class RunningTurn:
 
     def _fit(self, fitted: Fitted) -> None:
         """This is the window that the model is about to be shown."""
-        self.window, self._fitted, self.live.receipt = fitted.window, fitted, fitted.receipt
+        self.window, self.fitted, self.live.receipt = fitted.window, fitted, fitted.receipt
 
     async def _hear(self, model: Model, answer: AsyncGenerator[EngineEvent, None]) -> Finish:
         """Publish what a model says, to its end."""
@@ -263,7 +264,7 @@ class RunningTurn:
     async def _log(self, store: Store) -> None:
         try:
             await keep_batches(
-                store, self.live, self.window.turn, self._lease, self._log_interval, lambda: self._fitted
+                store, self.live, self.window.turn, self._lease, self._log_interval, lambda: self.fitted
             )
         except LeaseLost:
             self.stop(TurnState.INCOMPLETE, "The turn was taken over by another process.")
@@ -283,6 +284,6 @@ class RunningTurn:
             error_code=type(error).__name__ if error else None,
             error_message=error.public if error else None,
             first_token_at=self._first_token_at,
-            epoch=self._fitted.epoch if self._fitted else None,
+            epoch=self.fitted.epoch if self.fitted else None,
             receipt=self.live.receipt,
         )

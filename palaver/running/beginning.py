@@ -20,9 +20,10 @@ Reach = Callable[[int], Awaitable[Sequence[Step]]]
 class Beginning:
     """What a turn starts from once its time has come: the end of the path to its question, with a way to the rest.
 
-    `sent` are the messages that came with the request, the last ones of the path; a client may have left out the
-    depths of the `gap`. `exact` says that the turn named the message that it hangs below. `above` is what it may go
-    on with, `window` how its conversation's windows are chosen. `continues` is the reply that it goes on with.
+    `sent` are the messages that came with the request, the last ones of the path, after so many `sent_instructions`;
+    a client may have left out the depths of the `gap`. `exact` says that the turn named the message that it hangs
+    below. `above` is what it may go on with, `window` how its conversation's windows are chosen. `continues` is the
+    reply that it goes on with.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Beginning:
         steps: Sequence[Step],
         *,
         sent: Sequence[Message] = (),
+        sent_instructions: int = 0,
         instructions: Sequence[Instruction] = (),
         gap: tuple[int, int] | None = None,
         exact: bool = False,
@@ -40,6 +42,7 @@ class Beginning:
     ) -> None:
         self.steps = list(steps)
         self.sent = sent
+        self.sent_instructions = sent_instructions
         self.instructions = instructions
         self.gap = gap
         self.exact = exact
@@ -68,10 +71,14 @@ class Beginning:
 
         Something that was deleted meanwhile is shown as the client sent it. The whole path is to be read before.
         """
-        there = [s for s in self.steps if not (self.gap and self.gap[0] <= s.depth < self.gap[1])]
+        there = self.steps
+        if self.gap is not None:
+            there = [s for s in there if not self.gap[0] <= s.depth < self.gap[1]]
         above = len(there) - len(self.sent)
         return there[:above] + [
-            Step(step.depth, sent if step.deleted else rendered(step.message, sent), step.id)
+            step
+            if step.message is sent
+            else Step(step.depth, sent if step.deleted else rendered(step.message, sent), step.id)
             for step, sent in zip(there[above:], self.sent, strict=True)
         ]
 

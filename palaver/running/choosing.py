@@ -42,8 +42,7 @@ class Choosing:
 
     `size` is how long prompt and reply may be together, and `room` the prompt, None for any length; one of at most
     `sure` tokens need not be counted. `compose` makes a window of messages, `base` is one without any.
-    `sent_instructions` is how many messages of the request came before those of its history; `told` what the engine
-    said of the window that was tried before.
+    `told` is what the engine said of the window that was tried before.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class Choosing:
         sure: int | None,
         told: Told | None,
         model: str,
-        sent_instructions: int,
     ) -> None:
         self._beginning = beginning
         self._counting = counting
@@ -68,7 +66,6 @@ class Choosing:
         self._size = size or 0
         self._room = room
         self._sure = sure
-        self._sent_instructions = sent_instructions
         self._told = told
         self._model = model
 
@@ -271,7 +268,7 @@ class Choosing:
         if place < 0:
             error = ContextLengthExceeded(prompt_tokens=prompt, context_size=size)
             return error.naming(f"The message {least.longest.id}", least.longest_tokens)
-        param = f"messages[{place + self._sent_instructions}]"
+        param = f"messages[{place + beginning.sent_instructions}]"
         error = ContextLengthExceeded(prompt_tokens=prompt, context_size=size, param=param)
         return error.naming(f"`{param}`", least.longest_tokens)
 

@@ -33,12 +33,16 @@ log = structlog.get_logger(__name__)
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A window with the options that go with it, and what it is: its epoch and its receipt."""
+    """A window with the options that go with it, and what it is: its epoch and its receipt.
+
+    `new` are the messages of it that no turn of its path showed before.
+    """
 
     window: Window
     options: Options
     epoch: Epoch
     receipt: Receipt
+    new: list[Step]
 
 
 class Fitting:
@@ -84,7 +88,6 @@ class Fitting:
             sure=made.sure,
             told=told,
             model=model.name,
-            sent_instructions=asked.sent_instructions,
         ).choose()
         return self._made(
             made, "auto", chosen.span, chosen.steps, chosen.reason, chosen.prompt_tokens, chosen.is_estimate
@@ -141,6 +144,7 @@ class Fitting:
             options=made.lowered(prompt_tokens, is_estimate=is_estimate),
             epoch=epoch,
             receipt=receipt,
+            new=[step for step in steps if beginning.above is None or step.depth > beginning.above.asked],
         )
 
 

@@ -30,7 +30,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     `window` has no messages yet where they are to be chosen, of what the turn begins with (`running.fitting`).
     `continues` is the reply that it goes on with. How the window is chosen is said by `asks`, the request's settings,
     `inner`, those of the conversation and the API key, and `outer`, the server's; a model's are between the two.
-    `sent_instructions` is how many instructions the request itself had.
     """
 
     window: Window
@@ -40,7 +39,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     asks: WindowSettings = WindowSettings()
     inner: WindowSettings = WindowSettings()
     outer: WindowSettings = WindowSettings()
-    sent_instructions: int = 0
 
 
 def suited(asked: Asked, model: Model) -> Asked:

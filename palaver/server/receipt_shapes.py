@@ -30,8 +30,8 @@ class SeenMessage(msgspec.Struct, frozen=True, kw_only=True):
 class LeftOutMessages(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that the model did not see: those from the place `first` to the place `last`.
 
-    `why` says whose doing it was: the `window` starts after them (for want of room), the `client` did not send them, or they were
-    `deleted`, or are a tool's call or result whose other part was.
+    `why` says whose doing it was: the `window` starts after them (for want of room), the `client` did not send them,
+    or they were `deleted`, or are a tool's call or result whose other part was.
     """
 
     first: int

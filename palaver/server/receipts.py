@@ -111,7 +111,9 @@ class Receipts:
         turn = ids.turn_id(given)
         if turn is None:
             raise TurnNotFound(f"{given[:64]} is no id of a turn.")
-        return json_response(receipt_body(await self._chat.windows.receipt(exchange_of(request).owner, turn)))
+        owner = exchange_of(request).owner
+        shown = await self._chat.windows.receipt(owner, turn, self._chat.live(owner, turn))
+        return json_response(receipt_body(shown))
 
     async def foresee(self, request: Request) -> Response:
         asked = read_request(await read_body(request, self._settings.max_body_bytes), self._settings)
