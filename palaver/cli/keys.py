@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from palaver.cli import window
 from palaver.cli.options import WHERE, takes
 from palaver.cli.wording import columns, harmless, moment
 from palaver.config import Config
@@ -128,6 +129,15 @@ def add(
             help="It expires so long from now: 12h, 30d, 8w, 1y.  [default: never]",
         ),
     ] = None,
+    window_mode: Annotated[window.Mode | None, typer.Option(metavar="strict|auto", help=window.MODE)] = None,
+    truncation: Annotated[
+        window.Truncation | None, typer.Option(metavar="auto|disabled", help=window.TRUNCATION)
+    ] = None,
+    window_size: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help=window.SIZE)] = None,
+    window_keep: Annotated[
+        float | None, typer.Option(min=window.LEAST, max=window.MOST, metavar="NUMBER", help=window.KEEP)
+    ] = None,
+    window_reserve: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help=window.RESERVE)] = None,
     *,
     config: Config,
 ) -> None:
@@ -145,6 +155,7 @@ def add(
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
         "expires_in_days": expires,
+        "window": window.settings(window_mode, truncation, window_size, window_keep, window_reserve),
     }
     run(_add(config, {field: value for field, value in asked.items() if value}), config)
 

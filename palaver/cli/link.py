@@ -11,7 +11,7 @@ import typer
 
 from palaver.cli import logs
 from palaver.config import Config
-from palaver.core.errors import EngineUnavailable
+from palaver.core.errors import ConversationNotFound, EngineUnavailable, RequestError
 from palaver.library import Palaver
 
 T = TypeVar("T")
@@ -72,3 +72,13 @@ class Link:
 
     async def _open(self) -> None:
         self.palaver = await self._stack.enter_async_context(Palaver.open(self.config))
+
+
+async def unless_missing(asking: Awaitable[T]) -> T | None:
+    """What was asked for; None where there is no such conversation."""
+    try:
+        return await asking
+    except RequestError as error:
+        if error.code != ConversationNotFound.default_code:
+            raise
+        return None

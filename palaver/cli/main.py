@@ -12,8 +12,10 @@ from palaver.cli.ask import ask
 from palaver.cli.backup import backup
 from palaver.cli.chat import chat
 from palaver.cli.check import check
+from palaver.cli.context import context
 from palaver.cli.delete import delete
 from palaver.cli.doctor import doctor
+from palaver.cli.epochs import epochs
 from palaver.cli.fork import fork
 from palaver.cli.head import head
 from palaver.cli.keys import keys
@@ -26,6 +28,7 @@ from palaver.cli.show import show
 from palaver.cli.tree import tree
 from palaver.cli.use import use
 from palaver.cli.where import where
+from palaver.cli.window import window
 from palaver.config import SettingError
 from palaver.core.errors import ConfigError, PalaverError
 
@@ -46,6 +49,9 @@ for command, name in (
     (tree, "tree"),
     (head, "head"),
     (fork, "fork"),
+    (context, "context"),
+    (epochs, "epochs"),
+    (window, "window"),
     (delete, "delete"),
     (use, "use"),
     (where, "where"),

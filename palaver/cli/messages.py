@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from palaver.cli.resent import text_of
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from palaver.library import Palaver
 
 PAGE = 100
+NEAR = 10
+"""Messages to read at a time where one of the last is looked for."""
 SHORTEST = 4
 """Characters of an id that a person must give at least."""
 DELETED = "(deleted)"
@@ -27,6 +29,23 @@ async def tree_of(palaver: Palaver, ref: str) -> list[dict[str, Any]]:
         items += page["data"]
         more = page["has_more"]
     return items
+
+
+async def last_item(
+    palaver: Palaver, ref: str, fits: Callable[[Mapping[str, Any]], bool], to: str | None = None
+) -> dict[str, Any] | None:
+    """The last message that fits on the path to one, by default the head; None where there is none.
+
+    Raises RequestError.
+    """
+    after, more = None, True
+    while more:
+        page = await palaver.items(ref, to=to, after=after, limit=NEAR)
+        for item in page["data"]:
+            if fits(item):
+                return dict(item)
+        after, more = page["last_id"], page["has_more"]
+    return None
 
 
 async def message_id(palaver: Palaver, ref: str, given: str) -> str:

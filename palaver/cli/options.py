@@ -31,6 +31,8 @@ ANSWERING = (
         "alias",
         "fallback",
     ),
+    *("window", "truncation", "window_size", "window_keep", "window_reserve"),
+    *("context_length_exceeded_behavior", "window_of"),
     *("context", "slots", "threads", "memory", "log_level"),
 )
 """What a command may set that answers by itself where no other palaver does."""
@@ -41,6 +43,7 @@ TABLES = {
     "fallback": "MODEL=OTHER",
     "upstream": "NAME[=URL]",
     "upstream_kind": "NAME=KIND",
+    "window_of": "MODEL=SETTINGS",
 }
 CONFIG_HELP = "The configuration file.  [env: PALAVER_CONFIG]"
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from palaver.cli.banner import BANNER, POCKET
 from palaver.cli.drawing import drawing
-from palaver.cli.link import Link
+from palaver.cli.earlier import show_last
+from palaver.cli.link import Link, unless_missing
 from palaver.cli.list import conversations, rows
-from palaver.cli.messages import is_cut, message_id, shown_text, tree_of
+from palaver.cli.messages import message_id, tree_of
 from palaver.cli.models import rows as model_rows
 from palaver.cli.names import to_continue
 from palaver.cli.prompt import Prompt, prompt
+from palaver.cli.receipt import lines_of
 from palaver.cli.saying import Said
-from palaver.cli.show import heading, last_items
-from palaver.cli.talk import Talk, new_name, unless_missing
+from palaver.cli.talk import Talk, new_name
 from palaver.cli.terminal import ReplyView, Terminal
 from palaver.cli.wording import columns
 from palaver.config import Config
@@ -27,8 +27,6 @@ from palaver.core.errors import (
     RequestError,
 )
 
-SHOWN_AGAIN = 6
-"""How many of the last messages are shown when a conversation goes on."""
 LISTED = 10
 LOOKED_AT = 100
 """How many of the last conversations --continue looks at."""
@@ -40,11 +38,15 @@ HELP = """\
 /retry         have the last question answered again
 /edit [TEXT]   ask something else in place of the last question
 /continue      go on with a reply that was cut off
+/context       what the model saw last; /context TEXT what it would see
 /tree          the branches that this makes; /branch MESSAGE goes to one
 /help          this
 /quit          leave; so do Ctrl-D, and Ctrl-C twice
 After /edit alone comes the other question; an empty line, Ctrl-C or a command changes nothing.
 A line that begins with a space is never a command. Alt-Enter begins a new line. Ctrl-C stops a reply."""
+TOO_LONG = """\
+Nothing is lost. What was said before makes room by itself, unless `truncation` is disabled; but this is
+too long for the model even alone. Say less, or choose another with /model."""
 
 
 async def converse(config: Config, model: str | None, name: str | None, go_on: bool) -> int:
@@ -83,6 +85,7 @@ class Session:
             "/retry": self._retry,
             "/edit": self._edit,
             "/continue": self._continue,
+            "/context": self._context,
             "/tree": self._tree,
             "/branch": self._branch,
             "/help": self._help,
@@ -142,9 +145,7 @@ class Session:
         except PalaverError as error:
             self._terminal.complain(error.message)
             if isinstance(error, RequestError) and error.code == ContextLengthExceeded.default_code:
-                self._terminal.note(
-                    "Nothing is lost, but this conversation is full for this model: /new begins another."
-                )
+                self._terminal.note(TOO_LONG)
             return False
         return True
 
@@ -194,7 +195,7 @@ class Session:
         if there is None:
             self._terminal.note(f"{name} is a new conversation.")
         else:
-            await self._show_last(there["id"])
+            await show_last(self._link, self._terminal, there["id"])
 
     async def _new(self, name: str) -> None:
         self._talk = self._talk.of(None)
@@ -220,7 +221,7 @@ class Session:
 
     async def _show(self, _: str) -> None:
         if self._talk.has_begun and self._talk.name:
-            await self._show_last(self._talk.name)
+            await show_last(self._link, self._terminal, self._talk.name)
         else:
             self._terminal.note("Nothing was said here yet.")
 
@@ -251,6 +252,11 @@ class Session:
     async def _continue(self, _: str) -> None:
         await self._hear(self._talk.go_on)
 
+    async def _context(self, text: str) -> None:
+        receipt = await (self._talk.foresee(text) if text else self._talk.receipt())
+        for line in lines_of(receipt):
+            self._terminal.note(line[: self._terminal.out.width])
+
     async def _tree(self, _: str) -> None:
         ref = self._kept_name()
         conversation = await self._link.asked(lambda palaver: palaver.conversation(ref))
@@ -264,36 +270,13 @@ class Session:
             raise InvalidRequest("/branch takes the id of a message, or its end, as /tree says it.")
         chosen = await self._link.asked(lambda palaver: message_id(palaver, ref, message))
         await self._talk.move(chosen)
-        await self._show_last(ref)
+        await show_last(self._link, self._terminal, ref)
 
     def _kept_name(self) -> str:
         """The name of this conversation. Raises MessageNotFound where nothing is kept of it."""
         if self._talk.name is None or not self._talk.is_kept:
             raise MessageNotFound("Nothing is kept here.")
         return self._talk.name
-
-    async def _show_last(self, ref: str) -> None:
-        conversation = await self._link.asked(lambda palaver: palaver.conversation(ref))
-        items = await self._link.asked(lambda palaver: last_items(palaver, ref, SHOWN_AGAIN))
-        earlier = conversation["messages"] - len(items)
-        self._terminal.note(
-            heading(conversation) + (f", after {earlier} earlier messages" if earlier else "")
-        )
-        for item in items:
-            self._terminal.note()
-            self._show_item(item)
-        self._terminal.note()
-
-    def _show_item(self, item: Mapping[str, Any]) -> None:
-        """A message of the past, looking as it did when it was said."""
-        if item["role"] == "user":
-            self._terminal.paragraph("> " + shown_text(item))
-        elif item["role"] == "assistant":
-            self._terminal.paragraph(shown_text(item))
-        else:
-            self._terminal.note(f"[{item['role']}] {shown_text(item)}")
-        if is_cut(item):
-            self._terminal.note("(cut off)")
 
     async def _help(self, _: str) -> None:
         self._terminal.note(HELP)

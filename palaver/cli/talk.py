@@ -9,15 +9,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from palaver.cli.link import Link
-from palaver.cli.messages import is_cut
+from palaver.cli.link import Link, unless_missing
+from palaver.cli.messages import is_cut, last_item
 from palaver.cli.names import model_name, new_names
 from palaver.cli.resent import resent, text_of
 from palaver.cli.saying import Said, answer
 from palaver.cli.show import last_items
 from palaver.cli.terminal import ReplyView
 from palaver.core.errors import (
-    ConversationNotFound,
     EngineUnavailable,
     InvalidRequest,
     MessageNotFound,
@@ -28,8 +27,6 @@ from palaver.core.errors import (
 from palaver.library import Palaver
 
 T = TypeVar("T")
-NEAR = 10
-"""Messages to read at a time where one of the last is looked for."""
 PAGE = 100
 Message = Mapping[str, Any]
 
@@ -172,6 +169,21 @@ class Talk:
             raise InvalidRequest("The last reply was not cut off.")
         return await self._ask([], view, self._at)
 
+    async def receipt(self) -> dict[str, Any]:
+        """What the model saw for the last reply. Raises MessageNotFound where that is not known; PalaverError."""
+        last = await self._last(self._at, lambda item: item["turn"] is not None) if self._at else None
+        if last is None:
+            unkept = "What models see is not kept here; /context TEXT says what one would see."
+            raise MessageNotFound("No model has answered here yet." if self._kept else unkept)
+        return await self.link.asked(partial(Palaver.receipt, turn=last["turn"]))
+
+    async def foresee(self, text: str) -> dict[str, Any]:
+        """The receipt of what would be asked if this were said next. Raises PalaverError."""
+        new = [{"role": "user", "content": text}]
+        return await self.link.asked(
+            lambda palaver: self._with_all(new, self._at, self.model, palaver.foresee)
+        )
+
     async def last_question(self) -> str:
         """The text of the last question. Raises MessageNotFound where there is none."""
         if self._open.text is not None:
@@ -217,16 +229,24 @@ class Talk:
     async def _answered(
         self, new: Sequence[Message], view: ReplyView, parent: str | None, model: str
     ) -> Said:
-        options = {"model": model, "conversation": self.name}
-        try:
-            sent = [*self._given] if parent else [*self._instructions, *self._unkept]
-            return await answer(self.link.palaver, [*sent, *new], view, parent=parent, **options)
-        except RequestError as error:
-            if not (parent and new) or error.param != "parent" or error.code is not None:
-                raise
-        # This palaver records nothing, so nothing can hang below what is stored: it has to be told all.
-        await self._unkeep(parent)
-        return await answer(self.link.palaver, [*self._instructions, *self._unkept, *new], view, **options)
+        return await self._with_all(new, parent, model, partial(answer, self.link.palaver, view=view))
+
+    async def _with_all(
+        self, new: Sequence[Message], parent: str | None, model: str, ask: Callable[..., Awaitable[T]]
+    ) -> T:
+        """What `ask` gets that is handed all that a question takes along."""
+        options: dict[str, Any] = {"model": model, "conversation": self.name}
+        if self._kept:
+            try:
+                sent = self._given if parent else self._instructions
+                return await ask([*sent, *new], parent=parent, **options)
+            except RequestError as error:
+                if not (parent and new) or error.param != "parent" or error.code is not None:
+                    raise
+            # This palaver records nothing, so nothing can hang below what is stored: it has to be told all.
+            await self._unkeep(parent)
+        # As much of it as the model has room for, as it is where it is kept.
+        return await ask([*self._instructions, *self._unkept, *new], window="auto", **options)
 
     async def _arrive(self, ref: str, turn: str, new: Sequence[Message], parent: str | None) -> None:
         """Go on from the reply of this turn."""
@@ -265,15 +285,8 @@ class Talk:
 
     async def _last(self, end: str | None, fits: Callable[[Message], bool]) -> Message | None:
         """The last message that fits on the path to `end`, by default the head."""
-        name, after, more = self.name or "", None, True
-        while more:
-            page = await self.link.asked(partial(Palaver.items, ref=name, to=end, after=after, limit=NEAR))
-            for item in page["data"]:
-                if fits(item):
-                    return dict(item)
-            more = page["has_more"]
-            after = page["last_id"]
-        return None
+        name = self.name or ""
+        return await self.link.asked(partial(last_item, ref=name, fits=fits, to=end))
 
 
 async def new_name(link: Link) -> str:
@@ -282,13 +295,3 @@ async def new_name(link: Link) -> str:
         if await unless_missing(link.asked(partial(Palaver.conversation, ref=name))) is None:
             return name
     raise AssertionError("new_names has an end")
-
-
-async def unless_missing(asking: Awaitable[T]) -> T | None:
-    """What was asked for; None where there is no such conversation."""
-    try:
-        return await asking
-    except RequestError as error:
-        if error.code != ConversationNotFound.default_code:
-            raise
-        return None

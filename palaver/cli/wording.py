@@ -36,6 +36,11 @@ def columns(rows: Iterable[Iterable[str]]) -> list[str]:
     ]
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things: ``no tools``, ``1 tool``, ``1,204 tools``."""
+    return f"{count:,} {what}{'s'[: count != 1]}" if count else f"no {what}s"
+
+
 def size(count: int) -> str:
     """A number of bytes, in bytes, kB, MB or GB."""
     if count < 1000:

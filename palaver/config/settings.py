@@ -168,6 +168,57 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="Hosts that images in messages may be fetched from; without any, none are fetched."),
     ] = []
     max_messages: Annotated[Count, Meta(description="The most messages in one request.")] = 10_000
+    window: Annotated[
+        Literal["strict", "auto"],
+        Meta(
+            description="What a request that resends its history is shown: `strict` what it sent, and too much is a "
+            "400; `auto` as much of its conversation as fits."
+        ),
+    ] = "strict"
+    truncation: Annotated[
+        Literal["auto", "disabled"],
+        Meta(
+            description="What a turn below a stored message is shown: `auto` as much of its path as fits, `disabled` "
+            "all of it, and too much is a 400."
+        ),
+    ] = "auto"
+    window_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="The most tokens that prompt and reply may have together; 0 is as many as the model takes.",
+        ),
+    ] = 0
+    window_keep: Annotated[
+        float,
+        Meta(
+            ge=0.05,
+            le=0.95,
+            description="The share of the window's room that a new window keeps when there is no more.",
+        ),
+    ] = 0.5
+    window_reserve: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Tokens kept free for a reply where no `max_tokens` says how long it may be; 0 keeps 1,024, "
+            "or a quarter of the context where that is less.",
+        ),
+    ] = 0
+    context_length_exceeded_behavior: Annotated[
+        Literal["error", "truncate"],
+        Meta(
+            description="Where prompt and `max_tokens` do not fit the context: refuse, or lower `max_tokens`."
+        ),
+    ] = "error"
+    window_of: Annotated[
+        dict[str, str],
+        Meta(
+            description="How windows are chosen for a model, as MODEL=SETTINGS, such as "
+            "`pocket=mode:auto+keep:0.25`; the settings are mode, truncation, size, keep, reserve and "
+            "context_length_exceeded_behavior."
+        ),
+    ] = {}
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
     ] = "info"

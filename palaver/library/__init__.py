@@ -17,6 +17,13 @@ Whatever chat completions can be asked for is a parameter of `say`: tools, forms
     for call in reply.tool_calls:
         result = run(call["function"]["name"], call["function"]["arguments"])
         history.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+
+What the model saw of a conversation is in the receipt of its turn (`receipt`, or `reply.context` where `say` was asked
+for it with ``context=True``); what it would see is said by `foresee`, which takes what `say` does and asks nobody.
+
+    receipt = await palaver.receipt(reply.turn)
+    for left_out in receipt["left_out"]:
+        print(f"{left_out['messages']} messages: {left_out['why']}")
 """
 
 from palaver.library.client import Palaver

@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from palaver import __version__, wiring
 from palaver.config import Config, load
-from palaver.core.errors import EngineUnavailable, InvalidRequest, PalaverError, RequestError
+from palaver.core.errors import EngineUnavailable, PalaverError, RequestError
+from palaver.library.asking import completion, named, part, path, query
 from palaver.library.reply import Reply
 
 UNAVAILABLE = 503
-NO_NAMES = ("", ".", "..")
-"""What a path cannot have as a part: it would lead elsewhere."""
+COMPLETIONS = "/v1/chat/completions"
 
 
 class Palaver:
@@ -62,6 +61,8 @@ class Palaver:
         concurrency: Literal["queue", "branch", "reject"] | None = None,
         temporary: bool | None = None,
         store: bool | None = None,
+        window: Literal["strict", "auto"] | Mapping[str, Any] | None = None,
+        context: bool | None = None,
         on_leave: Literal["finish", "grace"] = "finish",
         **parameters: Any,
     ) -> AsyncIterator[Reply]:
@@ -71,24 +72,49 @@ class Palaver:
         With a `parent`, the id of a message, `messages` are only what is new below it; ``head`` stands for the
         head of the `conversation`. `concurrency` says what becomes of that while another turn answers there:
         it waits, branches off, or is refused. A conversation that a `temporary` turn begins goes by itself.
+        `window` says what the model is shown, all that is sent or what fits, or more (`mode`, `size`, `keep`, …);
+        with `context` the reply tells in the end what that was.
 
         Leaving the block early does not stop the reply (see `cancel`) unless `on_leave` is ``grace``. Raises
         RequestError, EngineUnavailable, PalaverError.
         """
-        if "stream" in parameters:
-            raise InvalidRequest("`stream` cannot be set: every reply is streamed.", param="stream")
-        body = {"model": model or self.model, "messages": list(messages), "stream": True, **parameters}
         given = {
-            "conversation": None if conversation is None else _named(conversation, "conversation"),
+            "conversation": conversation,
             "parent": parent,
             "concurrency": concurrency,
             "temporary": temporary,
             "store": store,
+            "window": window,
+            "context": context,
         }
-        body |= {name: value for name, value in given.items() if value is not None}
+        body = completion(model or self.model, messages, given, parameters) | {"stream": True}
         headers = {"palaver-on-leave": on_leave}
-        async with self._request("POST", "/v1/chat/completions", json=body, headers=headers) as response:
+        async with self._request("POST", COMPLETIONS, json=body, headers=headers) as response:
             yield Reply(response)
+
+    async def foresee(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        model: str | None = None,
+        conversation: str | None = None,
+        parent: str | None = None,
+        store: bool | None = None,
+        window: Literal["strict", "auto"] | Mapping[str, Any] | None = None,
+        **parameters: Any,
+    ) -> dict[str, Any]:
+        """The receipt that `say` would have with these messages and parameters: what the model would see.
+
+        No model is asked, and nothing is stored. Raises what `say` raises before the reply begins.
+        """
+        given = {"conversation": conversation, "parent": parent, "store": store, "window": window}
+        body = completion(model or self.model, messages, given, parameters)
+        return await self._get("POST", f"{COMPLETIONS}/dry_run", json=body)
+
+    async def receipt(self, turn: str) -> dict[str, Any]:
+        """What the model saw in a stored turn (its id in any form). Raises RequestError with code ``turn_not_found``
+        for one that there is not, and with ``no_receipt`` for one in which nothing was shown."""
+        return await self._get("GET", f"{COMPLETIONS}/{part(turn, 'turn')}/receipt")
 
     def regenerate(self, question: str, **options: Any) -> contextlib.AbstractAsyncContextManager[Reply]:
         """Have a message (its id) answered again; the reply stands beside the others. `options` are `say`'s."""
@@ -101,62 +127,72 @@ class Palaver:
 
     async def cancel(self, turn: str) -> None:
         """Stop a running reply; its text so far is kept. Returns when that is stored."""
-        await self._get("POST", f"/v1/chat/completions/{_part(turn, 'turn')}/cancel", json={})
+        await self._get("POST", f"{COMPLETIONS}/{part(turn, 'turn')}/cancel", json={})
 
-    async def conversations(self, **query: Any) -> dict[str, Any]:
+    async def conversations(self, **asked: Any) -> dict[str, Any]:
         """A page of conversations, last updated first: `limit`, `after`, `name`, `user`, `include_tasks`,
         `include_temporary`."""
-        return await self._get("GET", "/v1/conversations", params=_query(query))
+        return await self._get("GET", "/v1/conversations", params=query(asked))
 
     async def conversation(self, ref: str) -> dict[str, Any]:
         """One conversation, by id or name. Raises RequestError with code ``conversation_not_found``."""
-        return await self._get("GET", _path(ref))
+        return await self._get("GET", path(ref))
 
-    async def items(self, ref: str, **query: Any) -> dict[str, Any]:
+    async def items(self, ref: str, **asked: Any) -> dict[str, Any]:
         """A page of the messages on a path: `limit`, `after`, `order` (``desc`` by default), `to` (a message,
         by default the head)."""
-        return await self._get("GET", _path(ref) + "/items", params=_query(query))
+        return await self._get("GET", path(ref) + "/items", params=query(asked))
 
-    async def tree(self, ref: str, **query: Any) -> dict[str, Any]:
+    async def tree(self, ref: str, **asked: Any) -> dict[str, Any]:
         """A page of all messages of a conversation, in the order in which they came: `limit`, `after`."""
-        return await self._get("GET", _path(ref) + "/tree", params=_query(query))
+        return await self._get("GET", path(ref) + "/tree", params=query(asked))
 
-    async def leaves(self, ref: str, **query: Any) -> dict[str, Any]:
+    async def leaves(self, ref: str, **asked: Any) -> dict[str, Any]:
         """A page of the ends of a conversation's branches, the latest first: `limit`, `after`."""
-        return await self._get("GET", _path(ref) + "/leaves", params=_query(query))
+        return await self._get("GET", path(ref) + "/leaves", params=query(asked))
 
     async def set_head(self, ref: str, message: str) -> dict[str, Any]:
         """Make a message (its id) the head of its conversation, which is returned.
 
         Raises RequestError with code ``message_not_found`` for one of another conversation.
         """
-        return await self._get("POST", _path(ref) + "/head", json={"message": message})
+        return await self._get("POST", path(ref) + "/head", json={"message": message})
 
     async def fork(self, ref: str, message: str | None = None, *, name: str | None = None) -> dict[str, Any]:
         """Copy the path to a message (its id; by default the head) into a conversation of its own.
 
         Raises RequestError, with param ``name`` for a name that is taken.
         """
-        asked = {"message": message, "name": None if name is None else _named(name, "name")}
+        asked = {"message": message, "name": None if name is None else named(name, "name")}
         body = {key: value for key, value in asked.items() if value is not None}
-        return await self._get("POST", _path(ref) + "/fork", json=body)
+        return await self._get("POST", path(ref) + "/fork", json=body)
+
+    async def epochs(self, ref: str, **asked: Any) -> dict[str, Any]:
+        """A page of the epochs of a conversation, the latest first: `limit`, `after`."""
+        return await self._get("GET", path(ref) + "/epochs", params=query(asked))
+
+    async def set_window(self, ref: str, **settings: Any) -> dict[str, Any]:
+        """Say how a conversation's windows are chosen: `mode`, `truncation`, `size`, `keep`, `reserve`,
+        `context_length_exceeded_behavior`. These take the place of all that was said before; the conversation then."""
+        said = {name: value for name, value in settings.items() if value is not None}
+        return await self._get("POST", path(ref) + "/window", json=said)
 
     async def delete_conversation(self, ref: str) -> None:
         """Delete a conversation, by id or name, with all in it. Raises RequestError."""
-        await self._get("DELETE", _path(ref))
+        await self._get("DELETE", path(ref))
 
     async def delete_item(self, ref: str, message: str, *, branch: bool = False) -> dict[str, Any]:
         """Delete a message (its id) of a conversation, with `branch` all below it too; the conversation then."""
-        path = f"{_path(ref)}/items/{_part(message, 'message')}?branch={str(branch).lower()}"
-        return await self._get("DELETE", path)
+        item = f"{path(ref)}/items/{part(message, 'message')}"
+        return await self._get("DELETE", item, params=query({"branch": branch}))
 
     async def delete_user(self, user: str) -> dict[str, Any]:
         """Delete all conversations of an end user, and the name; how much it was."""
-        return await self._get("DELETE", f"/v1/users/{_part(user, 'user')}")
+        return await self._get("DELETE", f"/v1/users/{part(user, 'user')}")
 
     async def delete_owner(self, owner: str) -> dict[str, Any]:
         """Delete everything of an owner, API keys too; how much it was."""
-        return await self._get("DELETE", f"/v1/owners/{_part(owner, 'owner')}")
+        return await self._get("DELETE", f"/v1/owners/{part(owner, 'owner')}")
 
     async def retention(self, older_than_days: float, **more: Any) -> dict[str, Any]:
         """What is older; it is deleted with a `dry_run` of False. Of one `owner`, or of all."""
@@ -169,7 +205,7 @@ class Palaver:
 
     async def model_named(self, name: str) -> dict[str, Any]:
         """One model, by its name or an alias. Raises RequestError with code ``model_not_available``."""
-        return await self._get("GET", f"/v1/models/{_part(name, 'name')}")
+        return await self._get("GET", f"/v1/models/{part(name, 'name')}")
 
     async def api_keys(self) -> list[dict[str, Any]]:
         """All API keys that were ever made, without the keys themselves."""
@@ -182,7 +218,7 @@ class Palaver:
 
     async def revoke_api_key(self, id: str) -> dict[str, Any]:
         """Accept a key no longer. Raises RequestError with code ``api_key_not_found``."""
-        return await self._get("DELETE", f"/v1/keys/{_part(id, 'id')}")
+        return await self._get("DELETE", f"/v1/keys/{part(id, 'id')}")
 
     async def _get(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         async with self._request(method, path, **options) as response:
@@ -210,26 +246,6 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         return await response.read()
     except aiohttp.ClientError as error:
         raise EngineUnavailable("The connection to palaver broke in mid-reply.") from error
-
-
-def _path(ref: str) -> str:
-    return f"/v1/conversations/{_part(ref, 'conversation')}"
-
-
-def _part(value: str, param: str) -> str:
-    """A part of a path. Raises InvalidRequest for what cannot be one."""
-    return quote(_named(value, param), safe="")
-
-
-def _named(value: str, param: str) -> str:
-    """A name or an id. Raises InvalidRequest for what cannot be one."""
-    if value in NO_NAMES:
-        raise InvalidRequest(f"`{param}` cannot be {value!r}: nothing has that name.", param=param)
-    return value
-
-
-def _query(query: Mapping[str, Any]) -> dict[str, str]:
-    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in query.items() if v is not None}
 
 
 def _error_of(status: int, body: bytes) -> PalaverError:

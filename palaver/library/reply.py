@@ -45,11 +45,13 @@ class Choice(msgspec.Struct):
 
 
 class Reply:
-    """A reply that is being streamed. `finish_reason`, `usage`, `warnings` and `prompt` are known after the last piece.
+    """A reply that is being streamed. `finish_reason`, `usage`, `warnings`, `prompt` and `context` are known after the
+    last piece.
 
     `turn` is the id (``chatcmpl-…``), `conversation` is None where the turn is not stored. `choices` are all replies
     that were asked for (`n`); what is said of the reply itself is the first one's. `prompt` is what the model saw,
-    where it was asked for (`echo`).
+    where it was asked for (`echo`), `context` the receipt of that (`context`): which messages it saw, which not, and
+    why.
     """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -61,6 +63,7 @@ class Reply:
         self.usage: Mapping[str, Any] | None = None
         self.warnings: list[str] = []
         self.prompt: str | None = None
+        self.context: dict[str, Any] | None = None
         self._response = response
 
     @property
@@ -104,6 +107,7 @@ class Reply:
         self.model = chunk.get("model") or self.model
         self.usage = chunk.get("usage") or self.usage
         self.warnings += [warning["message"] for warning in chunk.get("warnings") or ()]
+        self.context = chunk.get("context") or self.context
         if prompt := chunk.get("prompt"):
             self.prompt = "".join(part.get("text") or "" for part in prompt)
         for choice in chunk["choices"]:

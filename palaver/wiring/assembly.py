@@ -28,6 +28,7 @@ from palaver.stores.ownership import Owner
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
 from palaver.wiring.models import catalog_of
+from palaver.wiring.windows import window_of
 
 START_PATIENCE = 30.0
 STOP_PATIENCE = 5
@@ -245,4 +246,5 @@ def _chat_settings(config: Config) -> ChatSettings:
         max_waiting=config.max_waiting,
         max_wait=config.max_wait,
         keep_temporary=config.temporary_hours * 3600,
+        window=window_of(config),
     )

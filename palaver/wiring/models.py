@@ -23,6 +23,7 @@ from palaver.engines.llama import LlamaEngine, LlamaSettings, ModelMemory, Remot
 from palaver.engines.pocket import POCKET
 from palaver.engines.scripted import ScriptedEngine
 from palaver.wiring.upstreams import key_variable, upstreams_of
+from palaver.wiring.windows import windows_of
 
 LLAMA_SERVER = "llama-server"
 """What the model of `llama_server` is called."""
@@ -50,7 +51,11 @@ def catalog_of(config: Config) -> tuple[ModelCatalog, str]:
     here.setdefault("pocket", _pocket(config))
     fallbacks = {name: others.split("+") for name, others in config.fallback.items()}
     catalog = ModelCatalog(
-        models=list(here.values()), aliases=config.alias, upstreams=upstreams_of(config), fallbacks=fallbacks
+        models=list(here.values()),
+        aliases=config.alias,
+        upstreams=upstreams_of(config),
+        fallbacks=fallbacks,
+        windows=windows_of(config),
     )
     return catalog, default
 

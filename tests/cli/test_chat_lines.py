@@ -53,11 +53,20 @@ def test_a_failure_is_one_line_and_the_next_line_is_answered(tmp_path: Path) -> 
     assert [item["status"] for item in items] == ["completed", "incomplete", "completed", "completed"]
 
 
-def test_a_conversation_that_is_too_long_says_so_with_both_counts_and_another_begins(tmp_path: Path) -> None:
-    done = palaver(tmp_path, "chat", given="word " * 3000 + "\n/new\nWhat is the capital of France?\n")
+def test_a_message_that_is_too_long_says_so_with_both_counts_and_the_next_is_answered(tmp_path: Path) -> None:
+    given = "Hello!\n" + "word " * 3000 + "\nWhat is the capital of France?\n"
+    done = palaver(tmp_path, "chat", given=given)
     assert "context length (2048 tokens)" in done.stderr
-    assert "/new begins another" in done.stderr
+    assert "too long for the model even alone" in done.stderr
     assert "Paris" in done.stdout
+
+
+def test_a_conversation_that_is_longer_than_the_context_goes_on(tmp_path: Path) -> None:
+    given = "".join(f"My dog number {i} is called Rex. " + "word " * 250 + "\n" for i in range(10))
+    done = palaver(tmp_path, "chat", "trip", given=given)
+    assert done.returncode == 0
+    assert "context length" not in done.stderr
+    assert len(json.loads(said(tmp_path, "show", "trip", "--json"))["items"]) == 20
 
 
 def test_the_bundled_model_is_introduced_in_a_few_short_lines(tmp_path: Path) -> None:
@@ -81,3 +90,4 @@ def test_commands_work_here_too(tmp_path: Path) -> None:
     assert "tiny built-in demo model" in done.stderr
     assert "other is a new conversation" in done.stderr
     assert "/model [NAME]" in done.stderr
+    assert "/context TEXT" in done.stderr

@@ -22,7 +22,10 @@ def test_every_setting_is_an_option_of_serve() -> None:
     assert not {flag(name) for name in KEPT_OUT} & options
 
 
-@pytest.mark.parametrize("command", ["chat", "ask", "list", "show", "models", "where", "serve", "keys"])
+@pytest.mark.parametrize(
+    "command",
+    ["chat", "ask", "list", "show", "models", "where", "serve", "keys", "context", "epochs", "window"],
+)
 def test_every_command_can_be_told_which_store(command: str) -> None:
     options = {name for p in get_command(app).commands[command].params for name in p.opts}  # type: ignore[attr-defined]
     assert {"--store", "--data-dir", "--config"} <= options

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.cli.wording import columns, harmless, line, moment, size
+from palaver.cli.wording import columns, counted, harmless, line, moment, size
 
 
 @given(st.text())
@@ -44,3 +44,12 @@ def test_sizes(count: int, text: str) -> None:
 def test_times_are_local_and_to_the_minute() -> None:
     assert moment(datetime(2026, 11, 23, 14, 2, 59).timestamp()) == "2026-11-23 14:02"
     assert moment(None) == ""
+
+
+def test_things_are_counted() -> None:
+    assert [counted(number, "tool") for number in (0, 1, 2, 1204)] == [
+        "no tools",
+        "1 tool",
+        "2 tools",
+        "1,204 tools",
+    ]

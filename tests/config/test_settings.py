@@ -56,6 +56,17 @@ def test_defaults_that_others_go_by() -> None:
     assert (config.memory, config.max_attachment, config.media_host) == (0, 20 * 2**20, [])
     assert (config.upstream_timeout, config.upstream_retries) == (600.0, 2)
     assert (config.fallback, config.llama_server, config.context) == ({}, "", 0)
+    assert (config.window, config.truncation, config.context_length_exceeded_behavior) == (
+        "strict",
+        "auto",
+        "error",
+    )
+    assert (config.window_size, config.window_keep, config.window_reserve, config.window_of) == (
+        0,
+        0.5,
+        0,
+        {},
+    )
 
 
 @pytest.mark.parametrize("name", WELL_KNOWN)
@@ -95,6 +106,15 @@ def test_upstreams_that_say_too_little(given: str) -> None:
         ("upstream_timeout", "inf"),
         ("max_wait", "inf"),
         ("grace", "nan"),
+        ("window", "wide"),
+        ("truncation", "none"),
+        ("window_size", "-1"),
+        ("window_keep", "0.04"),
+        ("window_keep", "1"),
+        ("window_keep", "nan"),
+        ("window_reserve", "-1"),
+        ("context_length_exceeded_behavior", "cut"),
+        ("window_of", ["pocket"]),
     ],
 )
 def test_values_out_of_range(setting: str, value: Any) -> None:
@@ -109,7 +129,24 @@ def test_fallbacks_are_pairs() -> None:
     assert loaded({"PALAVER_MEDIA_HOST": "a.example, b.example"}).media_host == ["a.example", "b.example"]
 
 
-@pytest.mark.parametrize("setting", ["alias", "fallback", "upstream", "upstream_key", "upstream_kind"])
+def test_windows_are_said_for_all_models_and_for_some(tmp_path: Path) -> None:
+    config = loaded(window="auto", window_keep="0.25", window_of=["a=mode:strict+size:512", "b=keep:0.1"])
+    assert (config.window, config.window_keep) == ("auto", 0.25)
+    assert config.window_of == {"a": "mode:strict+size:512", "b": "keep:0.1"}
+    of_environment = loaded({"PALAVER_WINDOW_SIZE": "4096", "PALAVER_WINDOW_OF": "a=keep:0.1, b=size:9"})
+    assert (of_environment.window_size, of_environment.window_of) == (4096, {"a": "keep:0.1", "b": "size:9"})
+    file = tmp_path / "palaver.toml"
+    file.write_text(
+        "truncation = 'disabled'\nwindow_reserve = 64\n[window_of]\n'house/llama' = 'mode:auto'\n"
+    )
+    of_file = load({}, file=file, environment={})
+    assert (of_file.truncation, of_file.window_reserve) == ("disabled", 64)
+    assert of_file.window_of == {"house/llama": "mode:auto"}
+
+
+@pytest.mark.parametrize(
+    "setting", ["alias", "fallback", "upstream", "upstream_key", "upstream_kind", "window_of"]
+)
 @pytest.mark.parametrize("value", ["[1, 2]", "[[]]", "{a = 1}", "7", "true"])
 def test_tables_that_are_none(setting: str, value: str, tmp_path: Path) -> None:
     file = tmp_path / "palaver.toml"

@@ -6,6 +6,7 @@ import pytest
 
 from palaver.core.errors import ConfigError, EngineError, EngineUnavailable, ModelNotFound
 from palaver.core.parameters import Sampling
+from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import Catalog, Options
 from palaver.engines.catalog import ModelCatalog, ModelSpec
 from palaver.engines.catalog.catalog import NAMES_TOLD
@@ -125,6 +126,21 @@ def test_fallbacks_that_cannot_be(fallbacks: dict[str, list[str]]) -> None:
     assert refused.value.setting == "fallback"
 
 
+def test_what_is_said_of_models_is_theirs_under_whichever_name() -> None:
+    said = {"small": 1, "b": 2, "big": 3, "house/other": 4}
+    assert Names(*NAMED).by_target(said, "said") == {"a": 1, "b": 2, "house/llama": 3, "house/other": 4}
+
+
+@pytest.mark.parametrize(
+    "said", [{"nothing": 1}, {"*": 1}, {"": 1}, {"elsewhere/llama": 1}, {"house/": 1}, {"a": 1, "small": 1}]
+)
+def test_what_is_said_of_no_model_or_twice(said: dict[str, int]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Names(*NAMED).by_target(said, "window_of")
+    assert refused.value.setting == "window_of"
+    assert refused.value.message.startswith("window_of: ")
+
+
 # Models that run here
 
 
@@ -171,6 +187,28 @@ async def test_a_model_brings_its_fallbacks() -> None:
     assert [(each.name, each.served_as) for each in model.fallbacks] == [("b", "b")]
     assert model.fallbacks[0].engine is (await catalog.find("b")).engine
     assert (await catalog.find("b")).fallbacks == ()
+    await catalog.close()
+
+
+AUTO, QUARTER = WindowSettings(mode="auto"), WindowSettings(keep=0.25)
+
+
+async def test_how_windows_are_chosen_for_a_model() -> None:
+    catalog = ModelCatalog(
+        [spec("a", window=WindowSettings(mode="strict", size=64)), spec("b"), spec("c")],
+        {"small": "a"},
+        fallbacks={"b": ["small"]},
+        windows={"small": AUTO},
+    )
+    expected = WindowSettings(mode="auto", size=64)
+    assert (await catalog.find("a")).window == (await catalog.find("small")).window == expected
+    assert (await catalog.find("b")).window == WindowSettings()
+    assert [model.window for model in (await catalog.find("b")).fallbacks] == [expected]
+    assert {model.name: model.window for model in await catalog.models()} == {
+        "a": expected,
+        "b": WindowSettings(),
+        "c": WindowSettings(),
+    }
     await catalog.close()
 
 
@@ -279,6 +317,21 @@ async def test_a_fallback_at_an_upstream_is_not_asked_for(server: FakeUpstream) 
     )
     assert [each.name for each in (await catalog.find("a")).fallbacks] == ["house/nothing"]
     assert server.asked == [], "it costs nothing until it is needed"
+    await catalog.close()
+
+
+async def test_how_windows_are_chosen_for_an_upstreams_model(server: FakeUpstream) -> None:
+    server.models = [{"id": "wordy"}, {"id": "other"}]
+    catalog = ModelCatalog(
+        [spec("a")],
+        {"big": "house/wordy"},
+        [UpstreamEngine("house", server.url)],
+        {"a": ["house/wordy"]},
+        {"big": AUTO, "house/other": QUARTER},
+    )
+    assert (await catalog.find("house/wordy")).window == (await catalog.find("big")).window == AUTO
+    assert [model.window for model in (await catalog.find("a")).fallbacks] == [AUTO]
+    assert [model.window for model in await catalog.models()] == [WindowSettings(), AUTO, QUARTER]
     await catalog.close()
 
 

@@ -42,6 +42,10 @@ CALLS: list[tuple[str, Callable[[Palaver, str], Awaitable[Any]]]] = [
     ("owner", Palaver.delete_owner),
     ("id", Palaver.revoke_api_key),
     ("turn", Palaver.cancel),
+    ("turn", Palaver.receipt),
+    ("conversation", Palaver.epochs),
+    ("conversation", Palaver.set_window),
+    ("conversation", lambda palaver, given: palaver.foresee([], conversation=given)),
 ]
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from palaver.core.errors import EngineError, ModelNotFound, PalaverError
 from palaver.core.parameters import Sampling
+from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import Engine, Model
 from palaver.engines.catalog.names import Names
 from palaver.engines.upstream.engine import UpstreamEngine
@@ -38,7 +39,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model that runs here, as it is configured.
 
     `served_as` is the engine's own name of it, `name` itself where it is empty. `context_size` is what lists
-    tell while the engine cannot say. `loading` says how much of it is loaded, as `Model.loading` does.
+    tell while the engine cannot say. `window` is how its windows are chosen, where that is said for it. `loading`
+    says how much of it is loaded, as `Model.loading` does.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Sampling = Sampling()
     context_size: int | None = None
     kind: Literal["chat", "embedding"] = "chat"
+    window: WindowSettings = WindowSettings()
     loading: Callable[[], float | None] = lambda: None
 
 
@@ -57,7 +60,7 @@ class ModelCatalog:
     `models` run here; lists keep their order. `aliases` maps further names to theirs; ``*`` is the catch-all.
     A model of an upstream is named ``UPSTREAM/model``; that it is not in the upstream's list is an error
     where there is a list, and the upstream's to say where there is none. `fallbacks` maps names to those that
-    answer in their place.
+    answer in their place, `windows` to how windows for them are chosen, in place of what their `ModelSpec` says.
 
     Raises ConfigError, see `Names`.
     """
@@ -68,10 +71,12 @@ class ModelCatalog:
         aliases: Mapping[str, str] | None = None,
         upstreams: Sequence[UpstreamEngine] = (),
         fallbacks: Mapping[str, Sequence[str]] | None = None,
+        windows: Mapping[str, WindowSettings] | None = None,
     ) -> None:
         names = [spec.name for spec in models]
         self._names = Names(names, aliases or {}, [each.name for each in upstreams], fallbacks)
-        self._here = {spec.name: _Here(spec) for spec in models}
+        self._windows = self._names.by_target(windows or {}, "window_of")
+        self._here = {spec.name: _Here(spec, self._window(spec.name, spec.window)) for spec in models}
         self._upstreams = {engine.name: _Listing(engine) for engine in upstreams}
 
     async def find(self, name: str) -> Model:
@@ -143,7 +148,11 @@ class ModelCatalog:
             kind=listed.kind,
             aliases=self._names.aliases(name),
             context_size=listed.context_size,
+            window=self._window(name, WindowSettings()),
         )
+
+    def _window(self, name: str, otherwise: WindowSettings) -> WindowSettings:
+        return self._windows.get(name, WindowSettings()).over(otherwise)
 
     async def _listed(self, max_age: float) -> list[tuple[str, UpstreamEngine, ListedModel]]:
         """What all upstreams list, each model with its full name. They are asked at the same time."""
@@ -161,10 +170,11 @@ class ModelCatalog:
 
 
 class _Here:
-    """A configured model."""
+    """A configured model, and how its windows are chosen."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, window: WindowSettings) -> None:
         self.spec = spec
+        self._window = window
         self._served_as = spec.served_as or spec.name
 
     def model(self, aliases: tuple[str, ...], context_size: int | None) -> Model:
@@ -179,6 +189,7 @@ class _Here:
             progress=self.spec.loading,
             aliases=aliases,
             context_size=context_size,
+            window=self._window,
         )
 
     async def context_size(self) -> int | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from palaver.core.errors import ConfigError
 
 CATCH_ALL = "*"
+
+T = TypeVar("T")
 
 
 class Names:
@@ -63,6 +66,23 @@ class Names:
             chain += further
         return tuple(chain[1:])
 
+    def by_target(self, said: Mapping[str, T], setting: str) -> dict[str, T]:
+        """What this setting says of models, under the names that they stand for in the end.
+
+        Raises ConfigError for what is no model, and for one of which it is said twice.
+        """
+        found: dict[str, T] = {}
+        for name, value in said.items():
+            target = self._target_of(name)
+            if target is None:
+                raise ConfigError(f"{setting}: there is no model {name!r}.", setting=setting)
+            if target in found:
+                raise ConfigError(
+                    f"{setting}: {name} is {target}, of which it is said elsewhere too.", setting=setting
+                )
+            found[target] = value
+        return found
+
     def _ends(self, fallbacks: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         ends: dict[str, list[str]] = {}
         for name, others in fallbacks.items():
@@ -75,12 +95,17 @@ class Names:
         return ends
 
     def _known(self, name: str, of: str) -> str:
-        target = self._targets[name] if name in self._targets and name != CATCH_ALL else name
-        if target not in self._models and not self.upstream(target):
+        target = self._target_of(name)
+        if target is None:
             raise ConfigError(
                 f"In the fallbacks of {of} there is {name!r}, which is no model.", setting="fallback"
             )
         return target
+
+    def _target_of(self, name: str) -> str | None:
+        """What a name stands for that a setting holds; None for what is no model, the catch-all too."""
+        target = self._targets[name] if name in self._targets and name != CATCH_ALL else name
+        return target if target in self._models or self.upstream(target) else None
 
     def _end(self, alias: str, aliases: Mapping[str, str]) -> str:
         if not alias or alias in self._models or (alias != CATCH_ALL and self.upstream(alias)):
