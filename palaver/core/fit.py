@@ -71,18 +71,13 @@ def settled(path: Sequence[Step], span: Span) -> Span | None:
     None where there is no such place.
     """
     steps = shown(path, span)
-    start = next(iter(starts(steps)), None)
-    if start is None:
+    place = next(iter(starts(steps)), None)
+    if place is None:
         return None
-    return (
-        span
-        if start == 0 and steps[0].depth == span.start
-        else Span(steps[start].depth, _gap_after(steps[start].depth, span.gap))
-    )
-
-
-def _gap_after(start: int, gap: tuple[int, int] | None) -> tuple[int, int] | None:
-    return gap if gap and gap[0] > start else None
+    start = steps[place].depth
+    if start == span.start:
+        return span
+    return Span(start, span.gap if span.gap and span.gap[0] > start else None)
 
 
 def replayed(path: Sequence[Step], tokens: Sequence[int], room: Room) -> Span:
@@ -118,9 +113,7 @@ def _with_gap(
     """The newest exchange without its middle: its question, then as many of its newest calls as there is room for."""
     question = lengths[steps[start].depth]
     whole = whole_from(steps)
-    later = [
-        i for i in range(start + 2, len(steps)) if whole[i] and steps[i].message.role in ("assistant", "user")
-    ]
+    later = [i for i in range(start + 2, len(steps)) if whole[i] and steps[i].message.role == "assistant"]
     fitting = [i for i in later if question + after[i] <= room.tokens]
     if not fitting:
         least = [steps[start], *(steps[later[-1] :] if later else steps[start + 1 :])]

@@ -22,7 +22,7 @@ TRIES = 4
 """How often a new window is chosen again where the whole of it turns out longer than its messages are."""
 MARGIN = 1.1
 """What is estimated is taken for so much longer, where its model has counted nothing of it yet."""
-REASONS_TO_LOOK_UP = ("start", "model")
+REASONS_TO_LOOK_UP = ("start", "model", "user")
 """Epochs that begin for these reasons owe nothing to the one before, and may show what that did not."""
 
 
@@ -74,6 +74,8 @@ class Choosing:
         beginning, above = self._beginning, self._beginning.above
         reason = break_reason(above, self._model)
         span: Span | None = None
+        if reason is None and above is not None and above.is_cut:
+            reason = "user"
         if above is not None and reason not in REASONS_TO_LOOK_UP:
             span = settled(beginning.steps, above.epoch.span)
             if reason is None and (span is None or not is_grown(above, shown(beginning.steps, span))):
@@ -263,7 +265,9 @@ class Choosing:
             )
         if fixed > least.longest_tokens:
             error = ContextLengthExceeded(prompt_tokens=prompt, context_size=size)
-            return error.naming("What stands before the messages (instructions and tools)", fixed)
+            return error.naming(
+                "What stands before the messages (instructions and tools)", min(fixed, prompt)
+            )
         place = least.longest.depth - (beginning.length - len(beginning.sent))
         if place < 0:
             error = ContextLengthExceeded(prompt_tokens=prompt, context_size=size)

@@ -156,6 +156,8 @@ async def test_what_a_client_left_out_is_shown_as_far_as_there_is_room(app: App)
     assert list(app.prompt.messages) == app.history[:-1]
     assert receipt_of(live).reason == "user"
     assert [out.why for out in receipt_of(live).left_out] == ["client"]
+    live = await app.resend(window=AUTO)
+    assert (receipt_of(live).reason, receipt_of(live).left_out) == ("user", [])
 
 
 async def test_the_message_that_is_too_long_is_named(app: App) -> None:
