@@ -129,7 +129,17 @@ class BareKeeper:
         run, now = self._connection.execute, answer[9]
         run(QUERIES["move_head_from"], {"seq": answer[1], "head": said, "expected": asked, "now": now})
         none = dict.fromkeys(
-            ("cached_tokens", "reasoning_tokens", "error", "served_as", "tried", "warnings", "logprobs")
+            (
+                "epoch",
+                "receipt",
+                "cached_tokens",
+                "reasoning_tokens",
+                "error",
+                "served_as",
+                "tried",
+                "warnings",
+                "logprobs",
+            )
         )
         lengths = msgspec.json.encode([talk.TOKEN] * (talk.REPLY // talk.TOKEN)).decode()
         ended = {

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from bench.store.figures import Appended, PeerFigures, Results
 from bench.store.measuring import Measured
+from bench.tables import Cell, table
 
 DEAREST = 6
 PHASES = ("parse", "keys", "ask", "answer", "commits", "prompt")
-Cell = str | int | float
 
 
 def told(results: Results) -> str:
@@ -59,9 +59,9 @@ def _appends(title: str, found: list[Appended]) -> str:
         for each in found
     ]
     return (
-        _table(title, (*header, "all rows", "over all rows", "times"), rows)
+        table(title, (*header, "all rows", "over all rows", "times"), rows)
         + "\n\n"
-        + _table("  of which", ("messages", "beside", *PHASES), split)
+        + table("  of which", ("messages", "beside", *PHASES), split)
     )
 
 
@@ -74,12 +74,12 @@ def _queries(results: Results) -> str:
         )
         for size, found in results.queries.items()
     ]
-    return _table("Queries of such a turn, in µs: all, and the dearest", ("messages", "all", "dearest"), rows)
+    return table("Queries of such a turn, in µs: all, and the dearest", ("messages", "all", "dearest"), rows)
 
 
 def _reads(found: dict[str, Measured]) -> str:
     rows: list[Sequence[Cell]] = [(name, each.median, each.p95, each.times) for name, each in found.items()]
-    return _table("Read", ("what", "median", "p95", "times"), rows)
+    return table("Read", ("what", "median", "p95", "times"), rows)
 
 
 def _peers(results: Results) -> list[str]:
@@ -95,28 +95,10 @@ def _peers(results: Results) -> list[str]:
     ]
     disk = f"{results.plan.turns:,} turns, MB"
     return [
-        _table("Others: append a turn, without reading its prompt", header, append),
-        _table("Others: read all messages", (*header[: len(sizes) + 1], "last 20 of the most", disk), read),
+        table("Others: append a turn, without reading its prompt", header, append),
+        table("Others: read all messages", (*header[: len(sizes) + 1], "last 20 of the most", disk), read),
     ]
 
 
 def _megabytes(figures: PeerFigures) -> float:
     return figures.bytes / 1e6
-
-
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Left the first column, right the others, the last one as it is where it is text."""
-    cells = [list(header), *([_cell(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
-    return "\n".join([title, *(line.rstrip() for line in lines)])
-
-
-def _cell(cell: Cell) -> str:
-    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)

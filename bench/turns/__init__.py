@@ -1,0 +1,1 @@
+"""What a long conversation costs in prefilled tokens: `python -m bench.turns`."""
