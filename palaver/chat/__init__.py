@@ -183,8 +183,8 @@ class Chat:
         def ended() -> None:
             self._running.pop(id, None)
             on_end()
-            if turn.store is not None and turn.fitted is not None and not self._closed:
-                self.windows.count(turn.window.owner, turn.model, turn.fitted)
+            if not self._closed:
+                self.windows.count(turn)
 
         self._running[id] = turn
         turn.start(ended)

@@ -13,19 +13,14 @@ from palaver.running import Beginning
 from palaver.stores.base import Prompt, Store
 
 
-async def beginning(
-    store: Store, owner: str, history: History, prompt: Prompt, *, exact: bool, added: int = 0
-) -> Beginning:
-    """What a turn begins with that has this prompt. The last `added` messages of that are not stored yet.
+async def beginning(store: Store, owner: str, history: History, prompt: Prompt, *, exact: bool) -> Beginning:
+    """What a turn begins with that has this prompt.
 
     Raises InvalidRequest for the result of a tool that answers no call; StoreError.
     """
-    stored = prompt.steps[: len(prompt.steps) - added]
 
-    async def reach(depth: int) -> Sequence[Step]:
-        if not stored:
-            return prompt.steps
-        return [*await store.path(owner, stored[-1].id, depth), *prompt.steps[len(stored) :]]
+    async def reach(message: str, depth: int) -> Sequence[Step]:
+        return await store.path(owner, message, depth)
 
     begins = Beginning(
         prompt.steps,

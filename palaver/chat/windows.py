@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -13,19 +13,21 @@ import structlog
 from palaver.chat.beginnings import beginning, unstored
 from palaver.chat.request import HEAD, ChatRequest, ChatSettings, asked_of, is_stored
 from palaver.core import ids
-from palaver.core.errors import EngineError, ModelNotFound, StoreError, TurnNotFound
+from palaver.core.errors import EngineError, StoreError, TurnNotFound
 from palaver.core.path import Step
 from palaver.core.receipt import Receipt
 from palaver.core.tree import History, read_history
+from palaver.core.turn import TurnState
 from palaver.engines.base import Catalog, Model, Options
 from palaver.live import LiveReply
-from palaver.running import Beginning, Fitted, Fitting
+from palaver.running import Beginning, Fitting, RunningTurn
 from palaver.running.counting import Counting, CountsKnown
+from palaver.running.needs import check_can_continue
 from palaver.stores.base import Admission, Store
 
 log = structlog.get_logger(__name__)
 
-NONE_YET = ""
+NONE_YET, NO_KEY = "", b""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,9 +77,13 @@ class Windows:
             model=model.served_as,
             parameters=request.parameters.over(model.defaults),
             prefill=begins.continues is not None,
+            extra=request.extra,
         )
-        fitted = await self.fitting(stored=stored).fit(asked, begins, model, options)
-        counting = self._counting(model, options, request.owner)
+        check_can_continue(asked, model)
+        kept = _Kept(self._store)
+        fitting = Fitting(kept if stored else None, self._known, self._clock, self._new_epoch)
+        fitted = await fitting.fit(asked, begins, model, options)
+        counting = Counting(model, options, request.owner, kept, self._known)
         receipt = fitted.receipt
         if receipt.prompt_tokens is None and (count := await counting.prompt(fitted.window)) is not None:
             receipt = msgspec.structs.replace(receipt, prompt_tokens=count, counted="engine")
@@ -111,23 +117,21 @@ class Windows:
         )
 
     async def _kept_tokens(self, owner: str, receipt: Receipt, steps: Sequence[Step]) -> dict[int, int]:
-        """How long what was seen is, as far as that was counted: no model is loaded to tell."""
-        try:
-            model = await self._catalog.find(receipt.model)
-        except ModelNotFound:
-            return {}
-        tokenizer = model.engine.tokenizer(model.served_as)
-        if tokenizer is None:
-            return {}
+        """How long what was seen is, as far as that was counted: no model is asked to tell."""
         seen = {step.id: step.depth for step in steps if receipt.saw(step.depth) and not step.deleted}
-        kept = await self._store.counts(owner, tokenizer, list(seen))
+        if receipt.tokenizer is None or not seen:
+            return {}
+        kept = await self._store.counts(owner, receipt.tokenizer, list(seen))
         return {seen[id]: count for id, count in kept.items()}
 
-    def count(self, owner: str, model: Model, fitted: Fitted) -> None:
-        """Have what a turn showed for the first time counted, now that its model is loaded and nobody waits."""
-        if model.engine.tokenizer(model.served_as) is None:
+    def count(self, turn: RunningTurn) -> None:
+        """Have what a turn that has ended showed for the first time counted: its model is loaded, and nobody waits."""
+        model, fitted, outcome = turn.model, turn.fitted, turn.live.outcome
+        if turn.store is None or fitted is None or fitted.receipt.tokenizer is None:
             return
-        counting = self._counting(model, fitted.options, owner)
+        if outcome is None or outcome.state is not TurnState.COMPLETED:
+            return
+        counting = Counting(model, fitted.options, turn.window.owner, self._store, self._known)
         task = asyncio.create_task(_counted(counting, fitted.new))
         self._counting_now.add(task)
         task.add_done_callback(self._counting_now.discard)
@@ -139,15 +143,10 @@ class Windows:
         await asyncio.gather(*self._counting_now, return_exceptions=True)
 
     async def _begins(self, request: ChatRequest, model: Model) -> Beginning:
-        root = await self._store.root_key(request.owner, request.end_user)
         exact = request.parent is not None
-        history = read_history(request.messages, root, goes_on=exact)
+        history = read_history(request.messages, NO_KEY, goes_on=exact)  # keyed where it is looked for
         prompt = await self._store.foresee(self._admission(request, model, history))
-        added = sum(1 for step in prompt.steps if not step.id)
-        return await beginning(self._store, request.owner, history, prompt, exact=exact, added=added)
-
-    def _counting(self, model: Model, options: Options, owner: str) -> Counting:
-        return Counting(model, options, owner, self._store, self._known)
+        return await beginning(self._store, request.owner, history, prompt, exact=exact)
 
     def _admission(self, request: ChatRequest, model: Model, history: History) -> Admission:
         at_head = request.parent == HEAD
@@ -168,6 +167,19 @@ class Windows:
 
     def _new_epoch(self) -> str:
         return ids.EPOCH + ids.id_body(int(self._clock() * 1000), secrets.token_bytes(ids.RANDOM_BYTES))
+
+
+class _Kept:
+    """Counts that are kept; no more are."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def counts(self, owner: str, tokenizer: str, messages: Sequence[str]) -> dict[str, int]:
+        return await self._store.counts(owner, tokenizer, messages)
+
+    async def keep_counts(self, owner: str, tokenizer: str, counts: Mapping[str, int]) -> None:
+        """A dry run leaves no trace."""
 
 
 async def _counted(counting: Counting, steps: Sequence[Step]) -> None:

@@ -40,8 +40,8 @@ class Above(msgspec.Struct, frozen=True, kw_only=True):
 
     `same_instructions` and `same_tools` say whether the new turn has them too. `asked` is the depth of the message
     that it answered, which its prompt ended in; `seen` are the depths (from, up to) that this showed. Its
-    `prompt_tokens` and `completion_tokens` are what its engine counted, None where nobody did. `is_cut` says that its
-    client had left something out, and was shown no more than it sent.
+    `prompt_tokens` and `completion_tokens` are what its engine counted, None where nobody did. `is_strict` says
+    that it showed what its client sent, and `is_cut` that this had left something out.
     """
 
     epoch: Epoch
@@ -51,6 +51,7 @@ class Above(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seen: list[tuple[int, int]] = []
+    is_strict: bool = False
     is_cut: bool = False
 
 

@@ -36,9 +36,12 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 class TooLong(msgspec.Struct, frozen=True):
-    """Not even the least that could be shown has room: these `steps`. `longest` is the longest message of them, and
-    `longest_tokens` how long that one is."""
+    """Not even the least that could be shown has room: these `steps`, of this `span`.
 
+    `longest` is the longest message of them, and `longest_tokens` how long that one is.
+    """
+
+    span: Span
     steps: list[Step]
     longest: Step
     longest_tokens: int
@@ -115,10 +118,12 @@ def _with_gap(
     whole = whole_from(steps)
     later = [i for i in range(start + 2, len(steps)) if whole[i] and steps[i].message.role == "assistant"]
     fitting = [i for i in later if question + after[i] <= room.tokens]
-    if not fitting:
-        least = [steps[start], *(steps[later[-1] :] if later else steps[start + 1 :])]
-        longest = max(least, key=lambda step: lengths[step.depth])
-        return TooLong(least, longest, lengths[longest.depth])
-    at = next((i for i in fitting if question + after[i] <= aim), fitting[-1])
-    gap = (steps[start].depth + 1, steps[at].depth)
-    return Fitted(Span(steps[start].depth, gap), [steps[start], *steps[at:]], question + after[at])
+    at = next((i for i in fitting if question + after[i] <= aim), (fitting or later or [start + 1])[-1])
+    span = Span(steps[start].depth)
+    if at > start + 1:
+        span = Span(span.start, (span.start + 1, steps[at].depth))
+    kept = [steps[start], *steps[at:]]
+    if fitting:
+        return Fitted(span, kept, question + after[at])
+    longest = max(kept, key=lambda step: lengths[step.depth])
+    return TooLong(span, kept, longest, lengths[longest.depth])

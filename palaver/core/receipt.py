@@ -37,7 +37,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `instructions` and `tools` are how many there were. `context_size` is the most that prompt and reply may have in
     tokens, None where that is not known; `reserved` of it were kept free for the reply. `prompt_tokens` is how long
     the prompt was: as the engine `counted` it, or by an estimate; None where neither was needed. `began` says that
-    the turn began its epoch. `continues` is whether the prompt ended in the beginning of the reply.
+    the turn began its epoch. `tokenizer` is by what single messages are counted, None where they are not.
+    `continues` is whether the prompt ended in the beginning of the reply.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reserved: int = 0
     prompt_tokens: int | None = None
     counted: Literal["engine", "estimate"] | None = None
+    tokenizer: str | None = None
     continues: bool = False
     warnings: list[str] = []
 

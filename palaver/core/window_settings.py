@@ -12,6 +12,7 @@ Truncation = Literal["auto", "disabled"]
 Exceeding = Literal["error", "truncate"]
 
 DEFAULT_KEEP = 0.5
+MOST = 1_000_000_000
 MOST_RESERVED = 1024
 """Tokens kept free for a reply where nothing says how many; a quarter of the context where that is less."""
 
@@ -37,7 +38,7 @@ class WindowSettings(
         ),
     ] = None
     size: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, Meta(ge=1, le=MOST)] | None,
         Meta(
             description="The most tokens that prompt and reply may have together, where the model could take more, or "
             "nobody knows how many it takes."
@@ -48,7 +49,7 @@ class WindowSettings(
         Meta(description="The share of the window's room that a new window keeps when there is no more."),
     ] = None
     reserve: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, Meta(ge=1, le=MOST)] | None,
         Meta(description="Tokens kept free for the reply where no `max_tokens` says how long it may be."),
     ] = None
     context_length_exceeded_behavior: Annotated[

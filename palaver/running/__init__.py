@@ -38,7 +38,7 @@ from palaver.running.keeping import Hurry, final, keep_batches, keep_end
 from palaver.running.needs import Asked
 from palaver.stores.base import Ending, Store, Tried
 
-__all__ = ["Asked", "Beginning", "Fitted", "Fitting", "RunningTurn", "may_pass"]
+__all__ = ["Asked", "Beginning", "Fitting", "RunningTurn", "may_pass"]
 
 log = structlog.get_logger(__name__)
 
@@ -197,7 +197,7 @@ class RunningTurn:
         if beginning.continues is not None:
             self._asked = msgspec.structs.replace(self._asked, continues=beginning.continues.message)
         answering = Answering(self._asked, beginning, self._fitting, self._fit)
-        failures: list[tuple[Model, PalaverError]] = []
+        failures: list[tuple[Model, PalaverError, Fitted | None]] = []
         for model in (self.model, *self.model.fallbacks):
             self.model, self.live.model, self.live.progress = model, model.name, model.progress
             try:
@@ -207,12 +207,13 @@ class RunningTurn:
                     raise
                 said = type(error).__name__  # not its words, which may quote the prompt: `tried` keeps them
                 log.warning("a model failed before its first token", model=model.name, error=said)
-                failures.append((model, error))
-                self._tried = [Tried(each.name, why.public) for each, why in failures]
-        last = max(number for number, (_, error) in enumerate(failures) if may_pass(error))
+                failures.append((model, error, self.fitted))
+                self._tried = [Tried(each.name, why.public) for each, why, _ in failures]
+        last = max(number for number, (_, error, _) in enumerate(failures) if may_pass(error))
         del self._tried[last]
-        self.model, failure = failures[last]
+        self.model, failure, self.fitted = failures[last]
         self.live.model = self.model.name
+        self.live.receipt = self.fitted.receipt if self.fitted else None
         raise failure
 
     def _fit(self, fitted: Fitted) -> None:

@@ -16,6 +16,10 @@ PASSING = frozenset({408, 429})
 """Of the statuses below 500 with which a server refuses, those that do not speak of the request."""
 
 
+REFUSALS = 3
+"""How often a window is chosen again that its engine refused as too long."""
+
+
 class Answering:
     """Has models answer one turn. `beginning` is what its windows are chosen of; `on_fitted` is told of each window
     before it is used."""
@@ -30,7 +34,7 @@ class Answering:
 
     async def answer(self, model: Model, *, in_place_of_another: bool) -> AsyncGenerator[EngineEvent, None]:
         """The events of a model's reply, with the model's own defaults. A window that its engine refuses as too long
-        is chosen once more, by what that said, unless it is to hold all that was sent.
+        is chosen again, by what that said, unless it is to hold all that was sent.
 
         Raises what `Engine.generate` raises, StoreError, ContextLengthExceeded, and UnsupportedParameter for what a
         model `in_place_of_another` cannot be asked.
@@ -56,9 +60,10 @@ class Answering:
                         yield event
                 return
             except ContextLengthExceeded as error:
-                if told is not None or fitted.receipt.mode == "strict":
+                times = told.times + 1 if told else 1
+                if times > REFUSALS or fitted.receipt.mode == "strict":
                     raise
-                told = Told(error.prompt_tokens, error.context_size)
+                told = Told(error.prompt_tokens, error.context_size, fitted.steps, times)
 
 
 def may_pass(error: PalaverError) -> bool:

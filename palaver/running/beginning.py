@@ -13,8 +13,8 @@ from palaver.core.tree import Instruction
 from palaver.core.window import rendered
 from palaver.core.window_settings import WindowSettings
 
-Reach = Callable[[int], Awaitable[Sequence[Step]]]
-"""Reads the path from a depth on."""
+Reach = Callable[[str, int], Awaitable[Sequence[Step]]]
+"""Reads the path to a message (its id) from a depth on."""
 
 
 class Beginning:
@@ -64,7 +64,8 @@ class Beginning:
     async def reach(self, depth: int) -> None:
         """Have read the path from this depth on. Raises StoreError, and MessageNotFound for one that is gone."""
         if depth < self.top and self._reach is not None:
-            self.steps = list(await self._reach(depth))
+            above = await self._reach(self.steps[0].id, depth)
+            self.steps = [*above[:-1], *self.steps]
 
     def as_sent(self) -> list[Step]:
         """What the client sent and what stands above it, in the stored form with the reasoning as sent.
@@ -84,7 +85,12 @@ class Beginning:
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What an engine said of a prompt that it refused as too long: how long it was, and how long it may be."""
+    """What an engine said of a window that it refused as too long: how long its prompt was, and how long it may be.
+
+    `steps` are the messages that it showed, `times` how often one was refused.
+    """
 
     prompt_tokens: int
     context_size: int
+    steps: list[Step]
+    times: int

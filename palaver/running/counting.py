@@ -26,6 +26,8 @@ AROUND = 8
 """What a template puts around a message, where nobody has counted it."""
 MEDIUM = 800
 """About how many tokens a picture or the like has."""
+MOST_CHARACTERS = 6
+"""Characters a token holds at most in the long run: what looks like one word, such as base64, is many tokens."""
 COUNTS_KNOWN = 100_000
 
 log = structlog.get_logger(__name__)
@@ -47,7 +49,10 @@ class CountsKnown:
         self._tokens: OrderedDict[bytes, int] = OrderedDict()
 
     def get(self, tokenizer: str, message: Message) -> int | None:
-        return self._tokens.get(_digest(tokenizer, message))
+        key = _digest(tokenizer, message)
+        if key in self._tokens:
+            self._tokens.move_to_end(key)
+        return self._tokens.get(key)
 
     def put(self, tokenizer: str, message: Message, tokens: int) -> None:
         self._tokens[_digest(tokenizer, message)] = tokens
@@ -133,7 +138,8 @@ def estimated(message: Message) -> int:
         texts.append(message.function_call.name + message.function_call.arguments)
     parts = message.content if isinstance(message.content, list) else ()
     media = sum(not isinstance(part, TextPart) for part in parts)
-    return ceil(least_tokens(texts) * TYPICAL) + media * MEDIUM
+    about = max(least_tokens(texts) * TYPICAL, sum(map(len, texts)) / MOST_CHARACTERS)
+    return ceil(about) + media * MEDIUM
 
 
 def tools_estimated(tools: Sequence[Tool]) -> int:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import Literal
 
 import msgspec
 import structlog
 
-from palaver.core.epoch import Epoch, Reason, break_reason, is_grown
+from palaver.core.epoch import Epoch, break_reason, is_grown
 from palaver.core.errors import ContextLengthExceeded, EngineError
 from palaver.core.path import Span, Step, shown
 from palaver.core.receipt import Receipt, seen_and_left_out
@@ -23,8 +24,9 @@ from palaver.core.window import Window, composed
 from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, reserved
 from palaver.engines.base import Model, Options
 from palaver.running.beginning import Beginning, Told
-from palaver.running.choosing import MARGIN, Choosing
+from palaver.running.choosing import Choosing, Chosen, Limits
 from palaver.running.counting import Counting, CountsKept, CountsKnown, at_most
+from palaver.running.measuring import MARGIN, Measuring
 from palaver.running.needs import Asked
 
 Clock = Callable[[], float]
@@ -35,13 +37,14 @@ log = structlog.get_logger(__name__)
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     """A window with the options that go with it, and what it is: its epoch and its receipt.
 
-    `new` are the messages of it that no turn of its path showed before.
+    `steps` are its messages, and `new` those that no turn of its path showed before.
     """
 
     window: Window
     options: Options
     epoch: Epoch
     receipt: Receipt
+    steps: list[Step]
     new: list[Step]
 
 
@@ -77,21 +80,17 @@ class Fitting:
         counting = Counting(model, options, asked.window.owner, self._kept, self._known)
         if mode == "strict":
             return self._kept_whole(made, *await _strict(made, counting))
+        measuring = Measuring(beginning, counting, asked.window, made.composed)
         chosen = await Choosing(
-            made.beginning,
-            counting,
-            asked.window,
-            made.composed,
+            beginning,
+            measuring,
+            made.limits,
             keep=settings.keep or DEFAULT_KEEP,
-            size=size,
-            room=made.room,
-            sure=made.sure,
             told=told,
             model=model.name,
+            stored=asked.window.conversation is not None,
         ).choose()
-        return self._made(
-            made, "auto", chosen.span, chosen.steps, chosen.reason, chosen.prompt_tokens, chosen.is_estimate
-        )
+        return self._made(made, "auto", chosen)
 
     def _kept_whole(self, made: _Making, span: Span, steps: list[Step], prompt_tokens: int | None) -> Fitted:
         above = made.beginning.above
@@ -101,51 +100,59 @@ class Fitting:
                 reason = "user"
             elif not is_grown(above, steps):
                 reason = "deletion"
-        return self._made(made, "strict", span, steps, reason, prompt_tokens, False)
+        chosen = Chosen(span=span, steps=steps, reason=reason, prompt_tokens=prompt_tokens)
+        return self._made(made, "strict", chosen)
 
-    def _made(
-        self,
-        made: _Making,
-        mode: Mode,
-        span: Span,
-        steps: list[Step],
-        reason: Reason | None,
-        prompt_tokens: int | None,
-        is_estimate: bool,
-    ) -> Fitted:
-        beginning, now = made.beginning, int(self._clock() * 1000)
-        if reason is None and beginning.above is not None:
-            epoch = beginning.above.epoch
+    def _made(self, made: _Making, mode: Mode, chosen: Chosen) -> Fitted:
+        beginning, now, above = made.beginning, int(self._clock() * 1000), made.beginning.above
+        if chosen.reason is None and above is not None:
+            epoch = above.epoch
         else:
             epoch = Epoch(
-                id=self._new_id(), model=made.model.name, reason=reason or "start", span=span, began=now
+                id=self._new_id(),
+                model=made.model.name,
+                reason=chosen.reason or "start",
+                span=chosen.span,
+                began=now,
             )
-        seen, left_out = seen_and_left_out(beginning.length, span, steps, by_client=mode == "strict")
+        seen, left_out = seen_and_left_out(
+            beginning.length, chosen.span, chosen.steps, by_client=mode == "strict"
+        )
         receipt = Receipt(
             model=made.model.name,
             mode=mode,
             epoch=epoch.id,
             reason=epoch.reason,
-            began=reason is not None,
+            began=chosen.reason is not None,
             path=beginning.length,
             seen=seen,
             left_out=left_out,
             instructions=len(beginning.instructions),
             tools=len(made.asked.window.tools),
             context_size=made.size,
-            reserved=made.reserve or 0,
-            prompt_tokens=prompt_tokens,
-            counted=None if prompt_tokens is None else "estimate" if is_estimate else "engine",
+            reserved=made.reserved(mode, chosen.prompt_tokens),
+            prompt_tokens=chosen.prompt_tokens,
+            counted=_counted(chosen),
+            tokenizer=made.model.engine.tokenizer(made.model.served_as),
             continues=beginning.continues is not None,
         )
-        window = msgspec.structs.replace(made.composed(steps), epoch_began=min(epoch.began, now) // 1000)
+        window = made.composed(chosen.steps)
+        if mode == "auto":  # what is shown as it was sent speaks of the day that it is
+            window = msgspec.structs.replace(window, epoch_began=min(epoch.began, now) // 1000)
         return Fitted(
             window=window,
-            options=made.lowered(prompt_tokens, is_estimate=is_estimate),
+            options=made.lowered(chosen.prompt_tokens, is_estimate=chosen.is_estimate),
             epoch=epoch,
             receipt=receipt,
-            new=[step for step in steps if beginning.above is None or step.depth > beginning.above.asked],
+            steps=chosen.steps,
+            new=[step for step in chosen.steps if above is None or step.depth > above.asked],
         )
+
+
+def _counted(chosen: Chosen) -> Literal["engine", "estimate"] | None:
+    if chosen.prompt_tokens is None:
+        return None
+    return "estimate" if chosen.is_estimate else "engine"
 
 
 class _Making:
@@ -171,19 +178,31 @@ class _Making:
             asked.parameters.max_tokens is None or settings.context_length_exceeded_behavior == "truncate"
         )
         """Whether that gives way where the prompt needs the room."""
-        self.reserve = None if size is None else reserved(settings, size, self.most, lowers=self.lowers)
+        self._settings = settings
+        self._reserve = None if size is None else reserved(settings, size, self.most, lowers=self.lowers)
 
     @property
-    def room(self) -> int | None:
-        """How long a prompt may be; None where nobody knows."""
-        return None if self.size is None or self.reserve is None else self.size - self.reserve
-
-    @property
-    def sure(self) -> int | None:
-        """How long a prompt may be at most that need not be counted: it leaves room for the longest reply, too."""
-        return (
-            None if self.size is None or self.room is None else min(self.room, self.size - (self.most or 0))
+    def limits(self) -> Limits:
+        """How long prompts may be."""
+        size, reserve = self.size, self._reserve
+        if size is None or reserve is None:
+            return Limits()
+        room = max(0, size - reserve)
+        usual = max(reserve, reserved(self._settings, size, None, lowers=True))
+        return Limits(
+            size=size,
+            room=room,
+            reply=reserve,
+            sure=max(0, min(room, size - (self.most or 0))),
+            last=size - 1 if self.lowers else room,
+            steady=max(0, size - usual),
         )
+
+    def reserved(self, mode: Mode, prompt_tokens: int | None) -> int:
+        """How much was kept free for the reply."""
+        if mode == "strict" or self.size is None or self._reserve is None:
+            return 0
+        return min(self._reserve, self.size - (prompt_tokens or 0))
 
     def composed(self, steps: list[Step]) -> Window:
         """The window that shows these messages."""

@@ -44,7 +44,11 @@ def finish(session: Session, ending: Ending) -> None:
         _give_back_head(session, held)
     usage = ending.usage or Usage(0, 0)
     failed = ending.error_code or ending.error_message
-    epoch = epoch_number(session, held, ending.epoch) if ending.epoch else held["epoch"]
+    epoch = held["epoch"]
+    if head is None and ending.state is TurnState.FAILED:
+        epoch = None  # nothing can go on from here
+    elif ending.epoch is not None:
+        epoch = epoch_number(session, held, ending.epoch)
     receipt = to_json(ending.receipt) if ending.receipt else held["receipt"]
     session.run(
         "end_turn",

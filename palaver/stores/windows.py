@@ -21,6 +21,7 @@ from palaver.stores.rows import (
     conversation_of,
     gap_of,
     instructions_of,
+    portions,
     receipt_of,
     settings_of,
     span_of,
@@ -30,6 +31,8 @@ from palaver.stores.rows import (
 
 NEAR = 256
 """As many messages are read of a path where nothing says how far up its window reaches."""
+NOBODY = -1
+"""No row has this number."""
 
 
 class SqlWindows(Verbs):
@@ -48,10 +51,14 @@ class SqlWindows(Verbs):
         return await self._database.read(lambda s: _foreseen(s, admission))
 
     async def counts(self, owner: str, tokenizer: str, messages: Sequence[str]) -> dict[str, int]:
-        rows = await self._database.read(
-            lambda s: s.all("counts_of", owner=owner, tokenizer=tokenizer, messages=list(messages))
-        )
-        return {row["id"]: row["tokens"] for row in rows}
+        def work(session: Session) -> dict[str, int]:
+            return {
+                row["id"]: row["tokens"]
+                for some in portions(messages)
+                for row in session.all("counts_of", owner=owner, tokenizer=tokenizer, messages=list(some))
+            }
+
+        return await self._database.read(work)
 
     async def keep_counts(self, owner: str, tokenizer: str, counts: Mapping[str, int]) -> None:
         def work(session: Session) -> None:
@@ -174,37 +181,33 @@ def _prompt(
 
 def _foreseen(session: Session, admission: Admission) -> Prompt:
     """Where an admission would hang and what it would show, found without writing anything."""
-    owner = session.one("owner", name=admission.owner)
-    history = admission.history
-    if owner is None:
-        return _as_new(history, [])
+    row = session.one("owner", name=admission.owner)
+    owner, secret = (row["seq"], row["secret"]) if row is not None else (NOBODY, b"")
     end_user = None
     if admission.end_user is not None:
-        row = session.one("end_user", owner=owner["seq"], name=admission.end_user)
-        end_user = row["seq"] if row else -1
-    place, history = _place(session, owner, end_user, admission)
-    if place.conversation is None or place.parent is None:
-        return _as_new(history, [])
+        row = session.one("end_user", owner=owner, name=admission.end_user)
+        end_user = row["seq"] if row is not None else NOBODY
+    place, history = _place(session, owner, secret, end_user, admission)
     conversation = session.one("conversation_with_id", id=place.conversation)
-    assert conversation is not None
-    number = _known(session, "instructions_of_hash", owner["seq"], history.instructions)
+    if conversation is None:
+        return Prompt(steps=_added(history.messages, 0), instructions=history.instructions)
+    number = _known(session, "instructions_of_hash", owner, history.instructions)
     body = to_json(history.instructions) if history.instructions else None
     if not history.instructions and place.exact:
-        last = place.continues["seq"] if place.continues is not None else place.parent.id
-        number = writing.instructions_above(session, conversation["seq"], last)
+        number = writing.instructions_above(session, conversation["seq"], place.last)
         row = session.one("instructions_body", seq=number) if number is not None else None
         body = row["body"] if row else None
     stored = _prompt(
         session,
         conversation["seq"],
-        place.parent.id,
+        place.parent.id if place.parent else None,
         instructions=number,
-        tools=_known(session, "toolset_of_hash", owner["seq"], admission.tools),
+        tools=_known(session, "toolset_of_hash", owner, admission.tools),
         instructions_body=body,
         gap=place.gap,
         continues=place.continues["seq"] if place.continues is not None else None,
     )
-    added = _added(history.messages[place.matched :], place.parent.depth + 1)
+    added = _added(history.messages[place.matched :], place.parent.depth + 1 if place.parent else 0)
     return Prompt(
         steps=[*stored.steps, *added],
         gap=stored.gap,
@@ -215,24 +218,20 @@ def _foreseen(session: Session, admission: Admission) -> Prompt:
     )
 
 
-def _place(session: Session, owner: Row, end_user: int | None, admission: Admission) -> tuple[Place, History]:
+def _place(
+    session: Session, owner: int, secret: bytes, end_user: int | None, admission: Admission
+) -> tuple[Place, History]:
+    """As where a turn is admitted (`stores.admission`). A conversation that is to be made has an id that none has."""
     history = admission.history
-    named, is_new = places.conversation_named(session, owner["seq"], end_user, admission.conversation)
-    ref = named["id"] if named else None
+    named, is_new = places.conversation_named(session, owner, end_user, admission.conversation)
+    ref = "" if is_new else named["id"] if named else None
     if admission.parent is not None:
-        return places.below(session, owner["seq"], end_user, admission, ref), history
-    if is_new or (admission.at_head and ref is None):
-        return Place(conversation=None), history
-    if admission.at_head:
-        assert ref is not None
+        return places.below(session, owner, end_user, admission, ref), history
+    if admission.at_head and ref is not None:
         return places.at_head(session, ref, history), history
-    root = root_key(owner["secret"], named["end_user_name"] if named else admission.end_user)
+    root = root_key(secret, named["end_user_name"] if named else admission.end_user)
     history = history if history.root == root else rekeyed(history, root)
-    return places.by_content(session, owner["seq"], history, ref), history
-
-
-def _as_new(history: History, above: list[Step]) -> Prompt:
-    return Prompt(steps=[*above, *_added(history.messages, 0)], instructions=history.instructions)
+    return places.by_content(session, owner, history, ref), history
 
 
 def _added(messages: Sequence[Message], depth: int) -> list[Step]:
@@ -268,6 +267,8 @@ def _above_of(row: Row, instructions: int | None, tools: int | None) -> Above:
         prompt_tokens=row["prompt_tokens"],
         completion_tokens=row["completion_tokens"],
         seen=receipt.seen if receipt else [],
+        is_strict=receipt is not None and receipt.mode == "strict",
+        is_cut=receipt is not None and any(out.why == "client" for out in receipt.left_out),
     )
 
 

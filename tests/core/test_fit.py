@@ -183,7 +183,7 @@ def test_a_newest_exchange_over_the_share_but_within_the_room_is_kept_whole() ->
 def test_a_message_that_is_too_long_is_named() -> None:
     path = path_of(user(), said(), user())
     too_long = fit(path, [1, 1, 101], Room(100))
-    assert too_long == TooLong([path[2]], path[2], 101)
+    assert too_long == TooLong(Span(2), [path[2]], path[2], 101)
 
 
 def test_a_deleted_result_takes_its_call_along() -> None:

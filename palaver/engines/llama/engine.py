@@ -185,6 +185,8 @@ class WorkerEngine:
                 async for event in events:
                     called = called or isinstance(event, ToolCallDelta)
                     if isinstance(event, Finish):
+                        if not reading.cut:
+                            request = None  # nobody may come back after this event
                         warnings = event.warnings if called else [*event.warnings, NO_CALL]
                         event = msgspec.structs.replace(
                             event, prompt=asked.prompt, warnings=warnings, marks=self._planner.marks(window)

@@ -106,11 +106,12 @@ class Places:
                 next_[1].set_exception(EngineUnavailable(CLOSED))
 
     def _give(self, window: Window) -> Place:
-        """The conversation's own slot if it is free, else the one used longest ago (or never)."""
+        """The conversation's own slot if it is free, of several the last one; else the one used longest ago (or
+        never)."""
 
         def order(slot: _Slot) -> tuple[bool, int]:
             same = slot.owner == window.owner and slot.conversation == window.conversation is not None
-            return (not same, slot.used)
+            return (not same, -slot.used if same else slot.used)
 
         slot = min(self._free, key=order)
         self._free.remove(slot)
