@@ -21,7 +21,7 @@ from palaver.core.turn import TurnState
 from palaver.engines.base import Catalog, Model, Options
 from palaver.live import LiveReply
 from palaver.running import Beginning, Fitting, RunningTurn
-from palaver.running.counting import Counting, CountsKnown
+from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold
 from palaver.running.needs import check_can_continue
 from palaver.stores.base import Admission, Store
 
@@ -55,11 +55,12 @@ class Windows:
         self._settings = settings
         self._clock = clock
         self._known = CountsKnown()
+        self._sizes = SizesTold()
         self._counting_now: set[asyncio.Task[None]] = set()
 
     def fitting(self, *, stored: bool) -> Fitting:
         """What chooses the windows of a turn."""
-        return Fitting(self._store if stored else None, self._known, self._clock, self._new_epoch)
+        return self._fitting(self._store if stored else None)
 
     async def foresee(self, request: ChatRequest) -> Shown:
         """What a request would show its model, and nobody is asked. It leaves no trace, and joins no other turn.
@@ -81,8 +82,7 @@ class Windows:
         )
         check_can_continue(asked, model)
         kept = _Kept(self._store)
-        fitting = Fitting(kept if stored else None, self._known, self._clock, self._new_epoch)
-        fitted = await fitting.fit(asked, begins, model, options)
+        fitted = await self._fitting(kept if stored else None).fit(asked, begins, model, options)
         counting = Counting(model, options, request.owner, kept, self._known)
         receipt = fitted.receipt
         if receipt.prompt_tokens is None and (count := await counting.prompt(fitted.window)) is not None:
@@ -147,6 +147,9 @@ class Windows:
         history = read_history(request.messages, NO_KEY, goes_on=exact)  # keyed where it is looked for
         prompt = await self._store.foresee(self._admission(request, model, history))
         return await beginning(self._store, request.owner, history, prompt, exact=exact)
+
+    def _fitting(self, kept: CountsKept | None) -> Fitting:
+        return Fitting(kept, self._known, self._sizes, self._clock, self._new_epoch)
 
     def _admission(self, request: ChatRequest, model: Model, history: History) -> Admission:
         at_head = request.parent == HEAD

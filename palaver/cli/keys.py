@@ -138,6 +138,9 @@ def add(
         float | None, typer.Option(min=window.LEAST, max=window.MOST, metavar="NUMBER", help=window.KEEP)
     ] = None,
     window_reserve: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help=window.RESERVE)] = None,
+    context_length_exceeded_behavior: Annotated[
+        window.Exceeding | None, typer.Option(metavar="error|truncate", help=window.EXCEEDING)
+    ] = None,
     *,
     config: Config,
 ) -> None:
@@ -155,7 +158,14 @@ def add(
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
         "expires_in_days": expires,
-        "window": window.settings(window_mode, truncation, window_size, window_keep, window_reserve),
+        "window": window.settings(
+            window_mode,
+            truncation,
+            window_size,
+            window_keep,
+            window_reserve,
+            context_length_exceeded_behavior,
+        ),
     }
     run(_add(config, {field: value for field, value in asked.items() if value}), config)
 

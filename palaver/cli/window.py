@@ -16,12 +16,14 @@ MODE = "What requests that resend their history are shown: `strict` what they se
 TRUNCATION = "What turns below stored messages are shown: `auto` what fits, `disabled` all of it."
 SIZE = "The most tokens that prompt and reply may have together."
 KEEP = "The share of its room that a new window keeps when there is no more, from 0.05 to 0.95."
+EXCEEDING = "Where prompt and `max_tokens` do not fit: refuse (`error`), or lower `max_tokens` (`truncate`)."
 RESERVE = "Tokens kept free for a reply where no `max_tokens` says how long it may be."
 LEAST, MOST = 0.05, 0.95
 """Of what a new window keeps."""
 
 Mode = Literal["strict", "auto"]
 Truncation = Literal["auto", "disabled"]
+Exceeding = Literal["error", "truncate"]
 
 
 @takes(*WHERE)
@@ -32,6 +34,9 @@ def window(
     size: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help=SIZE)] = None,
     keep: Annotated[float | None, typer.Option(min=LEAST, max=MOST, metavar="NUMBER", help=KEEP)] = None,
     reserve: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help=RESERVE)] = None,
+    context_length_exceeded_behavior: Annotated[
+        Exceeding | None, typer.Option(metavar="error|truncate", help=EXCEEDING)
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Take back first what was said before.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
@@ -44,15 +49,21 @@ def window(
     """
     from palaver.cli.link import run
 
-    said = settings(mode, truncation, size, keep, reserve)
+    said = settings(mode, truncation, size, keep, reserve, context_length_exceeded_behavior)
     run(_window(config, conversation, said, reset, as_json), config)
 
 
 def settings(
-    mode: str | None, truncation: str | None, size: int | None, keep: float | None, reserve: int | None
+    mode: str | None,
+    truncation: str | None,
+    size: int | None,
+    keep: float | None,
+    reserve: int | None,
+    exceeding: str | None,
 ) -> dict[str, Any]:
     """What was said of a window."""
     given = {"mode": mode, "truncation": truncation, "size": size, "keep": keep, "reserve": reserve}
+    given["context_length_exceeded_behavior"] = exceeding
     return {name: value for name, value in given.items() if value is not None}
 
 

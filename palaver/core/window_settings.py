@@ -81,3 +81,17 @@ def reserved(settings: WindowSettings, context_size: int, most: int | None, *, l
     if most is None:
         return reserve
     return min(most, reserve) if lowers else most
+
+
+def mode_of(asks: WindowSettings, settings: WindowSettings, *, exact: bool) -> Mode:
+    """Whether a request is shown all of what it is about: what it says itself goes before what is set elsewhere.
+
+    A turn below a stored message (`exact`) goes by `truncation`, one that resends its history by `mode`.
+    """
+    if asks.mode is not None:
+        return asks.mode
+    if asks.truncation is not None:
+        return "strict" if asks.truncation == "disabled" else "auto"
+    if exact:
+        return "strict" if settings.truncation == "disabled" else "auto"
+    return settings.mode or "strict"

@@ -22,8 +22,8 @@ class Beginning:
 
     `sent` are the messages that came with the request, the last ones of the path, after so many `sent_instructions`;
     a client may have left out the depths of the `gap`. `exact` says that the turn named the message that it hangs
-    below. `above` is what it may go on with, `window` how its conversation's windows are chosen. `continues` is the
-    reply that it goes on with.
+    below. `above` is what it may go on with, `beside` another turn that answered the same, `window` how its
+    conversation's windows are chosen. `continues` is the reply that it goes on with.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Beginning:
         gap: tuple[int, int] | None = None,
         exact: bool = False,
         above: Above | None = None,
+        beside: Above | None = None,
         window: WindowSettings | None = None,
         continues: Step | None = None,
         reach: Reach | None = None,
@@ -47,6 +48,7 @@ class Beginning:
         self.gap = gap
         self.exact = exact
         self.above = above
+        self.beside = beside
         self.window = window or WindowSettings()
         self.continues = continues
         self._reach = reach

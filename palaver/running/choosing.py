@@ -19,6 +19,8 @@ TRIES = 4
 """How often a new window is chosen again where the whole of it turns out longer than its messages are."""
 SHRINK = 0.75
 """What an engine refuses a second time was estimated badly: then so much of the room is used, and so on."""
+DOUBT = 1.5
+"""An estimate may be over the context by so much, and its server is asked all the same: it knows better."""
 REASONS_TO_LOOK_UP = ("start", "model", "user")
 """Epochs that begin for these reasons owe nothing to the one before, and may show what that did not."""
 BEFORE = "What stands before the messages (instructions and tools)"
@@ -157,8 +159,12 @@ class Choosing:
             lengths = plain.stretched(stretch)
             fitted = fit(path, [lengths.each[step.depth] for step in path], self._free(lengths, limits.room))
             whole, is_estimate = await self._measuring.whole(fitted.steps, lengths)
-            is_least = isinstance(fitted, TooLong)
-            if whole <= limits.room or (is_least and whole <= limits.last):
+            if isinstance(fitted, TooLong):
+                is_worth_trying = is_estimate and self._told is None and whole <= limits.size * DOUBT
+                fits = whole <= limits.last or is_worth_trying
+            else:
+                fits = whole <= limits.room
+            if fits:
                 return Chosen(
                     span=fitted.span,
                     steps=fitted.steps,
@@ -167,6 +173,8 @@ class Choosing:
                     is_estimate=is_estimate,
                 )
             if isinstance(fitted, TooLong):
+                if self._told is not None and self._told.steps == fitted.steps:
+                    whole = self._told.prompt_tokens
                 raise self._too_long(fitted, whole, lengths.fixed)
             stretch *= max(1.05, whole / max(1, lengths.of(fitted.steps)))
         raise ContextLengthExceeded(prompt_tokens=whole, context_size=limits.size)

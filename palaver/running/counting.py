@@ -29,6 +29,8 @@ MEDIUM = 800
 MOST_CHARACTERS = 6
 """Characters a token holds at most in the long run: what looks like one word, such as base64, is many tokens."""
 COUNTS_KNOWN = 100_000
+TOLD_SECONDS = 300.0
+"""How long it is taken for true how long a server said that a prompt may be."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,21 @@ class CountsKnown:
         self._tokens[_digest(tokenizer, message)] = tokens
         if len(self._tokens) > COUNTS_KNOWN:
             self._tokens.popitem(last=False)
+
+
+class SizesTold:
+    """The contexts of models as their servers told them when they refused a prompt, for a while: a server may come
+    back with a larger one."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, tuple[int, float]] = {}
+
+    def put(self, model: str, size: int, now: float) -> None:
+        self._sizes[model] = (size, now + TOLD_SECONDS)
+
+    def get(self, model: str, now: float) -> int | None:
+        size, until = self._sizes.get(model, (None, 0.0))
+        return size if now < until else None
 
 
 def _digest(tokenizer: str, message: Message) -> bytes:

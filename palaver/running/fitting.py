@@ -21,11 +21,11 @@ from palaver.core.errors import ContextLengthExceeded, EngineError
 from palaver.core.path import Span, Step, shown
 from palaver.core.receipt import Receipt, seen_and_left_out
 from palaver.core.window import Window, composed
-from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, reserved
+from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, mode_of, reserved
 from palaver.engines.base import Model, Options
 from palaver.running.beginning import Beginning, Told
 from palaver.running.choosing import Choosing, Chosen, Limits
-from palaver.running.counting import Counting, CountsKept, CountsKnown, at_most
+from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold, at_most
 from palaver.running.measuring import MARGIN, Measuring
 from palaver.running.needs import Asked
 
@@ -52,10 +52,16 @@ class Fitting:
     """Chooses windows. `kept` is where counts of stored messages are kept; None where nothing is stored."""
 
     def __init__(
-        self, kept: CountsKept | None, known: CountsKnown, clock: Clock, new_id: Callable[[], str]
+        self,
+        kept: CountsKept | None,
+        known: CountsKnown,
+        sizes: SizesTold,
+        clock: Clock,
+        new_id: Callable[[], str],
     ) -> None:
         self._kept = kept
         self._known = known
+        self._sizes = sizes
         self._clock = clock
         self._new_id = new_id
 
@@ -75,7 +81,7 @@ class Fitting:
         inner = asked.asks.over(beginning.window.over(asked.inner))
         settings = inner.over(model.window.over(asked.outer))
         mode = mode_of(asked.asks, settings, exact=beginning.exact)
-        size = await _size(model, settings, mode, told)
+        size = await self._size(model, settings, mode, told)
         made = _Making(asked, beginning, model, options, settings, size)
         counting = Counting(model, options, asked.window.owner, self._kept, self._known)
         if mode == "strict":
@@ -92,6 +98,29 @@ class Fitting:
         ).choose()
         return self._made(made, "auto", chosen)
 
+    async def _size(
+        self, model: Model, settings: WindowSettings, mode: Mode, told: Told | None
+    ) -> int | None:
+        """The most tokens that prompt and reply may have; None where nobody knows.
+
+        An engine that cannot count refuses what is too long itself, so it is asked only where it is to be spared
+        that. Raises EngineError for one that counts.
+        """
+        size, counts = model.context_size, "count" in model.engine.capabilities
+        if mode == "strict" and not counts:
+            return size  # nothing could be held to a size that was set
+        if size is None:
+            try:
+                size = await model.engine.context_size(model.served_as)
+            except EngineError:
+                if counts:
+                    raise
+                log.info("a model's context is not known", model=model.name)
+        if told is not None:
+            self._sizes.put(model.name, told.context_size, self._clock())
+        sizes = [size, self._sizes.get(model.name, self._clock()), settings.size]
+        return min((each for each in sizes if each), default=None)
+
     def _kept_whole(self, made: _Making, span: Span, steps: list[Step], prompt_tokens: int | None) -> Fitted:
         above = made.beginning.above
         reason = break_reason(above, made.model.name)
@@ -105,9 +134,18 @@ class Fitting:
 
     def _made(self, made: _Making, mode: Mode, chosen: Chosen) -> Fitted:
         beginning, now, above = made.beginning, int(self._clock() * 1000), made.beginning.above
+        beside, is_new = beginning.beside, False
         if chosen.reason is None and above is not None:
             epoch = above.epoch
+        elif (
+            beside is not None
+            and break_reason(beside, made.model.name) is None
+            and beside.epoch.span == chosen.span
+            and is_grown(beside, chosen.steps)
+        ):
+            epoch = beside.epoch  # asked again
         else:
+            is_new = True
             epoch = Epoch(
                 id=self._new_id(),
                 model=made.model.name,
@@ -123,7 +161,7 @@ class Fitting:
             mode=mode,
             epoch=epoch.id,
             reason=epoch.reason,
-            began=chosen.reason is not None,
+            began=is_new,
             path=beginning.length,
             seen=seen,
             left_out=left_out,
@@ -220,38 +258,6 @@ class _Making:
             return self.options
         parameters = msgspec.structs.replace(self.options.parameters, max_tokens=left)
         return msgspec.structs.replace(self.options, parameters=parameters)
-
-
-def mode_of(asks: WindowSettings, settings: WindowSettings, *, exact: bool) -> Mode:
-    """Whether a request is shown all of what it is about: what it says itself goes before what is set elsewhere.
-
-    A turn below a stored message (`exact`) goes by `truncation`, one that resends its history by `mode`.
-    """
-    if asks.mode is not None:
-        return asks.mode
-    if asks.truncation is not None:
-        return "strict" if asks.truncation == "disabled" else "auto"
-    if exact:
-        return "strict" if settings.truncation == "disabled" else "auto"
-    return settings.mode or "strict"
-
-
-async def _size(model: Model, settings: WindowSettings, mode: Mode, told: Told | None) -> int | None:
-    """The most tokens that prompt and reply may have; None where nobody knows.
-
-    An engine that cannot count refuses what is too long itself, so it is asked only where it is to be spared that.
-    Raises EngineError for one that counts.
-    """
-    size, counts = model.context_size, "count" in model.engine.capabilities
-    if size is None and (counts or mode == "auto"):
-        try:
-            size = await model.engine.context_size(model.served_as)
-        except EngineError:
-            if counts:
-                raise
-            log.info("a model's context is not known", model=model.name)
-    sizes = [each for each in (size, told.context_size if told else None, settings.size) if each]
-    return min(sizes, default=None)
 
 
 async def _strict(made: _Making, counting: Counting) -> tuple[Span, list[Step], int | None]:

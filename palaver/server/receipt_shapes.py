@@ -17,8 +17,8 @@ from palaver.stores.base import EpochRecord
 
 class SeenMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that the model saw. `place` is its number on the path, from 0; `tokens` how long it is by itself, by
-    the model's own tokenizer, null where that cannot be told. `id` is null for what is not stored, and for what was
-    deleted since (`deleted`) and is gone."""
+    the model's own tokenizer, null where that was not counted. `id` is null for what is not stored, and for what was
+    deleted since (`deleted`) and is gone; in the reply of a turn that is not stored, so are `role` and `tokens`."""
 
     place: int
     id: str | None

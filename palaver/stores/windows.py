@@ -145,6 +145,7 @@ def prompt(session: Session, turn: str, lease: str) -> Prompt:
         session,
         held["conversation"],
         held["question"],
+        turn=held["seq"],
         instructions=held["instructions"],
         tools=held["tools"],
         instructions_body=held["instructions_body"],
@@ -158,6 +159,7 @@ def _prompt(
     conversation: int,
     question: int | None,
     *,
+    turn: int | None = None,
     instructions: int | None,
     tools: int | None,
     instructions_body: str | None,
@@ -168,6 +170,7 @@ def _prompt(
     above = _above_of(row, instructions, tools) if row is not None else None
     end = session.one("node", seq=question) if question is not None else None
     since = above.epoch.span.start if above else max(0, end["depth"] + 1 - NEAR) if end else 0
+    beside = session.one("turn_beside", question=question, turn=turn) if question is not None else None
     settings = session.one("window_settings_of", seq=conversation)
     return Prompt(
         steps=_steps(session, question, since) if question is not None else [],
@@ -175,6 +178,7 @@ def _prompt(
         instructions=instructions_of(instructions_body),
         continues=_step(session, continues) if continues is not None else None,
         above=above,
+        beside=_above_of(beside, instructions, tools) if beside else None,
         window=settings_of(settings["window_settings"]) if settings else None,
     )
 
@@ -214,6 +218,7 @@ def _foreseen(session: Session, admission: Admission) -> Prompt:
         instructions=stored.instructions,
         continues=stored.continues,
         above=stored.above,
+        beside=None if added else stored.beside,
         window=stored.window,
     )
 

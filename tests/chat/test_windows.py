@@ -398,7 +398,9 @@ async def test_a_context_that_nobody_knows_is_learnt_from_the_refusal(store: Sql
     chat, engine = await blind(store, None, 300)
     receipts = await talk(chat, 30)
     assert receipts[-1].left_out
+    assert receipts[-1].context_size == 300
     assert all(len(window.messages) > 1 for window in engine.answered)
+    assert len(engine.refused) <= 2, "and it is remembered"
     await chat.close()
 
 
@@ -424,6 +426,29 @@ async def test_an_upstream_that_does_not_tell_its_context_is_asked_all_the_same(
     receipts = await talk(chat, 3)
     assert receipts[-1].context_size is None
     await chat.close()
+
+
+async def test_what_may_be_too_long_by_itself_is_for_the_server_to_refuse(store: SqlStore) -> None:
+    chat, engine = await blind(store, 100, 400)
+    live = await chat.say(request(user("word " * 80)))
+    assert (await live.ended()).error is None, "it was estimated at more than it has"
+    live = await chat.say(request(user("word " * 250)))
+    assert isinstance((await live.ended()).error, ContextLengthExceeded)
+    assert len(engine.refused) == 0, "this one is hopeless"
+    await chat.close()
+
+
+async def test_what_is_asked_again_stays_in_its_epoch(app: App, store: SqlStore) -> None:
+    for _ in range(40):
+        live = await app.resend(window=AUTO)
+        if receipt_of(live).began and receipt_of(live).reason == "overflow":
+            break
+    again, outcome = await app.ask(*app.history[:-1], window=AUTO)
+    assert outcome.error is None
+    assert receipt_of(again).epoch == receipt_of(live).epoch
+    assert (receipt_of(again).seen, receipt_of(again).began) == (receipt_of(live).seen, False)
+    assert live.conversation is not None
+    assert (await store.epochs("local", live.conversation))[0].turns == 2
 
 
 async def test_a_size_can_be_set_where_nobody_knows_it(store: SqlStore) -> None:

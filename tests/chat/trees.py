@@ -54,6 +54,7 @@ class Tree:
         self._path = path
         self._random = random.Random(seed)
         self._prompts: dict[str, Window] = {}
+        self._answered: dict[tuple[str | None, str], str] = {}
         self._history: list[Message] = []
         self._instructions = Message("system", "Be kind.")
         self._model = "small"
@@ -204,6 +205,7 @@ class Tree:
         _check_calls(told)
         if not receipt.began:
             await self._check_grown(record, prompt)
+        self._answered[record.question, receipt.epoch] = record.id
 
     async def _check_grown(self, record: TurnRecord, prompt: Window) -> None:
         """The prompt begins with that of the turn above, which is of the same epoch."""
@@ -214,7 +216,11 @@ class Tree:
         assert above.turn is not None
         before = await self._store.turn(OWNER, above.turn)
         assert before.receipt is not None
-        assert before.receipt.epoch == record.receipt.epoch
+        if before.receipt.epoch != record.receipt.epoch:
+            # The same question was answered before, in an epoch that began with it.
+            beside = self._answered[record.question, record.receipt.epoch]
+            assert self._prompts[beside].messages == prompt.messages
+            return
         shown = self._prompts[above.turn].messages
         assert prompt.messages[: len(shown)] == shown
         assert prompt.tools == self._prompts[above.turn].tools

@@ -91,7 +91,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     `steps` are the end of the path to its question, as far up as its window is likely to reach: to where the epoch
     `above` starts, or so many messages; `Windows.path` has the rest. `gap` is the depths (from, up to) of the path
     that the client left out of its history. `instructions` are those in force: the request's own, or else the last
-    ones above. `continues` is the reply that it goes on with. `window` are the conversation's own settings.
+    ones above. `continues` is the reply that it goes on with. `beside` is another turn that answered
+    the same, as if it were the turn above. `window` are the conversation's own settings.
     """
 
     steps: list[Step]
@@ -99,6 +100,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     instructions: list[Instruction] = []
     continues: Step | None = None
     above: Above | None = None
+    beside: Above | None = None
     window: WindowSettings | None = None
 
 
