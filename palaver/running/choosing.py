@@ -196,7 +196,8 @@ class Choosing:
                 param="max_tokens",
             )
         longest = min(least.longest_tokens, prompt)
-        if fixed > longest:
+        is_before = beginning.instructions or self._measuring.has_tools
+        if fixed > longest and is_before:
             error = ContextLengthExceeded(prompt_tokens=prompt, context_size=limits.size)
             return error.naming(BEFORE, min(fixed, prompt))
         place = least.longest.depth - (beginning.length - len(beginning.sent))

@@ -46,6 +46,7 @@ class Measuring:
         self._counting = counting
         self._base = base
         self._compose = compose
+        self.has_tools = bool(base.tools)
 
     def at_most(self, steps: list[Step], *, goes_on: bool) -> int:
         """More tokens than the prompt has: by its bytes or, where it `goes_on` from what the turn above showed, by

@@ -176,9 +176,14 @@ def _window(body: CompletionRequest) -> WindowSettings:
     said = WindowSettings(
         truncation=body.truncation, context_length_exceeded_behavior=body.context_length_exceeded_behavior
     )
+    for name in ("truncation", "context_length_exceeded_behavior"):
+        inner = getattr(settings, name)
+        if inner is not None and getattr(said, name) not in (None, inner):
+            raise InvalidRequest(f"`window.{name}` and `{name}` differ; send one of them.", param=name)
+    mode, param = ("window", "truncation") if body.truncation else ("window.mode", "window.truncation")
     settings = said.over(settings)
     if (settings.mode, settings.truncation) in (("auto", "disabled"), ("strict", "auto")):
-        raise InvalidRequest("`window` and `truncation` contradict each other.", param="truncation")
+        raise InvalidRequest(f"`{mode}` and `{param}` contradict each other.", param=param)
     return settings
 
 

@@ -133,7 +133,7 @@ def _begun(
     head = _head(session, conversation["seq"])
     number = writing.instructions_number(session, owner, history.instructions)
     if number is None and place.exact:
-        number = writing.instructions_above(session, conversation["seq"], _last(place))
+        number = writing.instructions_above(session, conversation["seq"], place.last)
     if not admission.is_task:
         _move_head(
             session, conversation["seq"], place, written, head, is_named=admission.conversation is not None
@@ -150,14 +150,6 @@ def _begun(
         question=written.question,
         head_before=head,
     )
-
-
-def _last(place: Place) -> int | None:
-    """The message in whose light a turn that names no instructions is to be seen."""
-    if place.continues is not None:
-        seq: int = place.continues["seq"]
-        return seq
-    return place.parent.id if place.parent else None
 
 
 def _head(session: Session, conversation: int) -> int | None:
@@ -221,7 +213,7 @@ def hang(session: Session, held: Row, place: Place, history: History, *, moves_h
     head = _head(session, conversation)
     number = held["instructions"]
     if number is None:
-        number = writing.instructions_above(session, conversation, _last(place))
+        number = writing.instructions_above(session, conversation, place.last)
     if moves_head:
         _move_head(session, conversation, place, written, head)
     session.run(

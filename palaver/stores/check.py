@@ -16,7 +16,7 @@ from palaver.core.message import FORMS, Message, canonical, next_key, root_key
 from palaver.core.tree import EXCHANGE, exchange_key
 from palaver.core.turn import TurnState
 from palaver.stores.database import Row, Session
-from palaver.stores.rows import instructions_of, message_of, receipt_of, tools_of
+from palaver.stores.rows import instructions_of, message_of, receipt_of, settings_of, tools_of
 
 PORTION = 500
 EXCHANGES = (4, EXCHANGE)
@@ -83,6 +83,10 @@ def _conversation(row: Row) -> Iterator[str]:
         yield "its end user is another owner's"
     if row["head"] is not None and row["head_conversation"] != row["seq"]:
         yield "its head is a message of another conversation, or missing"
+    try:
+        settings_of(row["window_settings"])
+    except msgspec.DecodeError:
+        yield "how its windows are chosen cannot be decoded"
     if row["title_from"] is None:
         return
     if row["title_conversation"] != row["seq"]:
@@ -188,12 +192,7 @@ def _turn(row: Row) -> Iterator[str]:
         yield "its instructions are another owner's, or missing"
     if row["tools"] is not None and row["tools_owner"] != row["owner"]:
         yield "its tools are another owner's, or missing"
-    if row["epoch"] is not None and row["epoch_conversation"] != row["conversation"]:
-        yield "its epoch is another conversation's, or missing"
-    try:
-        receipt_of(row["receipt"])
-    except msgspec.DecodeError:
-        yield "its receipt cannot be decoded"
+    yield from _shown(row)
     for name in ("parent", "question", "reply", "head_before", "continues"):
         if row[name] is not None and row[f"{name}_conversation"] != row["conversation"]:
             yield f"its {name} is a message of another conversation, or missing"
@@ -201,6 +200,21 @@ def _turn(row: Row) -> Iterator[str]:
         yield "its reply is said to be another turn's"
     if row["reply"] is not None and row["reply_parent"] != row["question"]:
         yield "its reply does not stand below its question"
+
+
+def _shown(row: Row) -> Iterator[str]:
+    """What it showed its model: its receipt names its epoch, which one that failed without text has not."""
+    if row["epoch"] is not None and row["epoch_conversation"] != row["conversation"]:
+        yield "its epoch is another conversation's, or missing"
+        return
+    try:
+        receipt = receipt_of(row["receipt"])
+    except msgspec.DecodeError:
+        yield "its receipt cannot be decoded"
+        return
+    has_none = row["epoch"] is None and row["state"] == TurnState.FAILED and row["reply"] is None
+    if not has_none and (receipt.epoch if receipt else None) != row["epoch_id"]:
+        yield "its receipt is that of another epoch"
 
 
 def _progress(row: Row, state: TurnState) -> Iterator[str]:
@@ -246,7 +260,8 @@ def _epoch(row: Row) -> Iterator[str]:
         yield "its conversation is missing"
     if not row["turns"]:
         yield "no turn has this epoch"
-    if row["start"] < 0 or (row["gap_from"] is None) is not (row["gap_to"] is None):
+    start, gap = row["start"], (row["gap_from"], row["gap_to"])
+    if start < 0 or (gap != (None, None) and (None in gap or not start < gap[0] < gap[1])):
         yield "what it shows is no part of a path"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,11 +10,7 @@ from palaver.core.message import Message
 from palaver.core.parameters import Parameters
 from palaver.stores.base import Deleted
 from palaver.stores.database import Row, Session
-from palaver.stores.rows import now, to_json
-
-T = TypeVar("T")
-AT_ONCE = 500
-"""As many rows as one statement names."""
+from palaver.stores.rows import now, portions, receipt_of, to_json
 
 
 def plus(one: Deleted, other: Deleted) -> Deleted:
@@ -47,7 +42,7 @@ def erase_messages(session: Session, conversation: int, rows: Sequence[Row]) -> 
     They come the latest first, and nothing hangs below them but what is among them. The head is the caller's.
     """
     turns = 0
-    for some in _portions(rows):
+    for some in portions(rows):
         messages = [row["seq"] for row in some]
         session.run("forget_title", conversation=conversation, messages=messages)
         session.run("forget_continued", conversation=conversation, messages=messages)
@@ -73,7 +68,7 @@ def _drop_unanswered(session: Session, rows: Sequence[Row]) -> int:
     """
     stay = {
         row["seq"]
-        for some in _portions(rows)
+        for some in portions(rows)
         for row in session.all("turns_with_replies", turns=[each["seq"] for each in some])
     }
     _empty_turns(session, [row for row in rows if row["seq"] in stay])
@@ -85,7 +80,7 @@ def drop_turns(session: Session, rows: Sequence[Row]) -> int:
 
     One that runs is gone for whoever works on it: its next write finds no lease. Returns how many they were.
     """
-    for some in _portions(rows):
+    for some in portions(rows):
         turns = [row["seq"] for row in some]
         for query in ("remove_logs", "remove_attempts", "remove_choices", "remove_turns"):
             session.run(query, turns=turns)
@@ -96,14 +91,20 @@ def drop_turns(session: Session, rows: Sequence[Row]) -> int:
 
 
 def _empty_turns(session: Session, rows: Sequence[Row]) -> None:
-    """Leave of turns (`seq`, `parameters`, `tools`) nothing that quotes, or was sent along with, what is deleted.
+    """Leave of turns (`seq`, `parameters`, `tools`, `receipt`) nothing that quotes, or was sent along with, what is
+    deleted.
 
     Of what was asked for only numbers and switches stay: all else holds words. Nor is their answer given again to
     a request that is repeated.
     """
     for row in rows:
-        session.run("empty_turn", turn=row["seq"], parameters=_without_words(row["parameters"]))
-    for some in _portions(rows):
+        session.run(
+            "empty_turn",
+            turn=row["seq"],
+            parameters=_without_words(row["parameters"]),
+            receipt=_without_warnings(row["receipt"]),
+        )
+    for some in portions(rows):
         session.run("remove_attempts", turns=[row["seq"] for row in some])
         session.run("remove_toolsets", toolsets=list({row["tools"] for row in some} - {None}))
 
@@ -116,6 +117,11 @@ def _without_words(parameters: str | None) -> str:
         if not isinstance(value, int | float | None)
     }
     return to_json(msgspec.structs.replace(asked, **words))
+
+
+def _without_warnings(receipt: str | None) -> str | None:
+    told = receipt_of(receipt)
+    return to_json(msgspec.structs.replace(told, warnings=[])) if told is not None else None
 
 
 def drop_open_turns(session: Session, conversation: int, messages: set[int]) -> int:
@@ -140,7 +146,7 @@ def entomb(session: Session, message: Row) -> None:
     session.run("make_tombstone", seq=seq, body=body, key=b"", now=now())
     session.run("remove_counts", messages=[seq])
     replies = [row["seq"] for row in session.all("replies_with_this_in_their_tail", seq=seq)]
-    for some in _portions(replies):
+    for some in portions(replies):
         session.run("forget_tails", messages=some)
     session.run("forget_title", conversation=conversation, messages=[seq])
     session.run("forget_continued", conversation=conversation, messages=[seq])
@@ -187,8 +193,3 @@ def tidy(session: Session, conversation: int) -> Deleted:
     if row["head"] is None:
         session.run("put_head", conversation=conversation, head=row["newest"])
     return Deleted()
-
-
-def _portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    for at in range(0, len(rows), AT_ONCE):
-        yield rows[at : at + AT_ONCE]

@@ -70,6 +70,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     asked_below: int | None = None
     moves_head: bool = True
 
+    @property
+    def last(self) -> int | None:
+        """The message in whose light a turn that names no instructions is to be seen."""
+        if self.continues is not None:
+            seq: int = self.continues["seq"]
+            return seq
+        return self.parent.id if self.parent else None
+
 
 def by_content(session: Session, owner: int, history: History, named: str | None) -> Place:
     """The place that the threading rules find for a resent history."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +30,12 @@ _receipt = msgspec.json.Decoder(Receipt)
 _logprobs = msgspec.json.Decoder(list[TokenLogprob])
 
 
+AT_ONCE = 500
+"""As many rows as one statement names."""
+
+T = TypeVar("T")
+
+
 class StoredError(msgspec.Struct, frozen=True):
     code: str | None
     message: str | None
@@ -45,6 +52,11 @@ def new_id(prefix: str) -> str:
 
 def to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(rows), AT_ONCE):
+        yield rows[at : at + AT_ONCE]
 
 
 def message_of(row: Row) -> Message:

@@ -107,6 +107,42 @@ BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
         "context_length_exceeded_behavior",
         "must be one of error, truncate; not 'cut'",
     ),
+    (body_with(window="all"), "window", "must be one of strict, auto; not 'all'"),
+    (body_with(window=5), "window", "must be a string or an object or null, not an integer"),
+    (body_with(window=[]), "window", "must be a string or an object or null, not an array"),
+    (body_with(window={"mode": "all"}), "window.mode", "must be one of strict, auto; not 'all'"),
+    (body_with(window={"truncation": "some"}), "window.truncation", "must be one of auto, disabled"),
+    (body_with(window={"size": 0}), "window.size", "must be an integer >= 1"),
+    (body_with(window={"size": 1.5}), "window.size", "must be an integer or null, not a number"),
+    (body_with(window={"keep": 0.01}), "window.keep", "must be a number >= 0.05"),
+    (body_with(window={"keep": 1}), "window.keep", "must be a number <= 0.95"),
+    (body_with(window={"keep": "half"}), "window.keep", "must be a number or null, not a string"),
+    (body_with(window={"reserve": 0}), "window.reserve", "must be an integer >= 1"),
+    (
+        body_with(window={"context_length_exceeded_behavior": "cut"}),
+        "window.context_length_exceeded_behavior",
+        "must be one of error, truncate; not 'cut'",
+    ),
+    (body_with(window={"hold": 0.5}), "window", "unknown field `hold`"),
+    (body_with(truncation="strict"), "truncation", "must be one of auto, disabled; not 'strict'"),
+    (body_with(truncation=True), "truncation", "must be a string or null, not true or false"),
+    (body_with(window="auto", truncation="disabled"), "truncation", "contradict each other"),
+    (body_with(window={"mode": "strict"}, truncation="auto"), "truncation", "contradict each other"),
+    (
+        body_with(window={"mode": "strict", "truncation": "auto"}),
+        "window.truncation",
+        "`window.mode` and `window.truncation` contradict each other",
+    ),
+    (body_with(window={"truncation": "auto"}, truncation="disabled"), "truncation", "differ; send one"),
+    (
+        body_with(
+            window={"context_length_exceeded_behavior": "error"}, context_length_exceeded_behavior="truncate"
+        ),
+        "context_length_exceeded_behavior",
+        "differ; send one",
+    ),
+    (body_with(context="yes"), "context", "must be true or false or null, not a string"),
+    (body_with(context=1), "context", "must be true or false or null"),
     (body_with(store="yes"), "store", "must be true or false or null"),
     (body_with(metadata={"a": 5}), "metadata", "must be a string, not an integer"),
     (body_with(metadata={"a": "x" * 513}), "metadata", "of length <= 512"),
@@ -277,9 +313,12 @@ BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/chat/completions/dry_run"])
 @pytest.mark.parametrize(("body", "param", "words"), BAD_VALUES, ids=lambda value: str(value)[:80])
-async def test_a_bad_value(shared_door: Door, body: dict[str, Any], param: str, words: str) -> None:
-    response, answer = await shared_door.post("/v1/chat/completions", body)
+async def test_a_bad_value(
+    shared_door: Door, body: dict[str, Any], param: str, words: str, path: str
+) -> None:
+    response, answer = await shared_door.post(path, body)
     assert response.status == 400, answer
     assert answer["id"] == response.headers["x-request-id"]
     error = answer["error"]

@@ -39,6 +39,7 @@ async def test_a_conversation_has_this_shape(door: Door) -> None:
         "messages": 2,
         "is_task": False,
         "expires_at": None,
+        "window": None,
         "instructions": [],
     }
 

@@ -287,6 +287,9 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("post", "/v1/chat/completions"),
         ("get", "/v1/chat/completions/{id}"),
         ("post", "/v1/chat/completions/{id}/cancel"),
+        ("post", "/v1/chat/completions/dry_run"),
+        ("get", "/v1/chat/completions/{id}/receipt"),
+        ("get", "/v1/responses/{id}/receipt"),
         ("post", "/v1/completions"),
         ("post", "/v1/embeddings"),
         ("get", "/v1/models"),
@@ -298,6 +301,8 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("get", "/v1/conversations/{conversation}/leaves"),
         ("post", "/v1/conversations/{conversation}/head"),
         ("post", "/v1/conversations/{conversation}/fork"),
+        ("get", "/v1/conversations/{conversation}/epochs"),
+        ("post", "/v1/conversations/{conversation}/window"),
         ("delete", "/v1/chat/completions/{id}"),
         ("delete", "/v1/conversations/{conversation}"),
         ("delete", "/v1/conversations/{conversation}/items/{item}"),
@@ -325,6 +330,8 @@ async def test_the_description_is_whole(door: Door) -> None:
     assert not [each for each in schemas.values() if "\n " in each.get("description", "")]
     named = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
     assert len(set(named)) == len(named)
+    settings = schemas["WindowSettings"]["properties"]
+    assert all(field["description"] for field in settings.values())
     items = document["paths"]["/v1/conversations/{conversation}/items"]["get"]["parameters"]
     assert [(each["name"], each["in"]) for each in items] == [
         ("conversation", "path"),

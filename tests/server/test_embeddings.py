@@ -45,7 +45,9 @@ class Embedder(HandEngine):
         if self.error is not None:
             raise self.error
         embedded = await super().embed(texts, dimensions, window, options)
-        return Embedded(embedded.vectors[self.leaves_out :], embedded.prompt_tokens if self.tells_usage else 0)
+        return Embedded(
+            embedded.vectors[self.leaves_out :], embedded.prompt_tokens if self.tells_usage else 0
+        )
 
 
 @pytest.fixture

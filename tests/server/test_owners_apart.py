@@ -24,7 +24,7 @@ from tests.server.conftest import Door, opened
 LOCAL = {"authorization": "Bearer local-secret"}
 SECRETS = ("canary-question", "canary-answer", "canary-running", "canary-system")
 NOBODYS = "01arz3ndektsv4rrffq69g5fav"
-IDS = re.compile(r"(conv_|msg_|turn_|chatcmpl-|resp_|key_)[0-9a-z]{26}")
+IDS = re.compile(r"(conv_|msg_|turn_|chatcmpl-|resp_|key_|epoch_)[0-9a-z]{26}")
 MAY_NAME = ("conversation", "name", "palaver-conversation", "X-OpenWebUI-Chat-Id")
 """Fields and headers that give a new conversation its name, unless they have the form of its id."""
 MUST_BE_THERE = (
@@ -123,6 +123,9 @@ class Hers:
         items = (await ann.read(f"/v1/conversations/{conversation}/items"))["data"]
         hers.running = next(iter(ann.door.chat._running))
         turns = [items[-2]["turn"], hers.running]
+        while (await ann.door.chat.store.turn("ann", hers.running)).receipt is None:
+            await asyncio.sleep(0.002)
+        epochs = (await ann.read(f"/v1/conversations/{conversation}/epochs"))["data"]
         _, keys = await ann.door.get("/v1/keys?owner=ann", LOCAL)
         bodies = [re.split("[_-]", turn)[1] for turn in turns]
         hers.ids = [
@@ -132,6 +135,7 @@ class Hers:
             *(item["id"] for item in (await ann.read("/v1/conversations/plans/items"))["data"]),
             *(form + body for body in bodies for form in ("turn_", "chatcmpl-", "resp_")),
             *(key["id"] for key in keys["data"]),
+            *(epoch["id"] for epoch in epochs),
         ]
         return hers
 
@@ -142,11 +146,12 @@ class Hers:
         found = [
             await self.ann.read(f"/v1/conversations/{each}{path}")
             for each in (self.conversation, "plans")
-            for path in ("", "/items?order=asc", "/tree", "/leaves")
+            for path in ("", "/items?order=asc", "/tree", "/leaves", "/epochs")
         ]
         found.append(await self.ann.read("/v1/conversations?include_tasks=true&include_temporary=true"))
         done = next(id for id in self.ids if id.startswith("chatcmpl-"))
-        return [*found, await self.ann.read(f"/v1/chat/completions/{done}")]
+        paths = (done, f"{done}/receipt", f"{self.running}/receipt")
+        return [*found, *[await self.ann.read(f"/v1/chat/completions/{path}") for path in paths]]
 
 
 Probe = tuple[str, str, Any, dict[str, str]]

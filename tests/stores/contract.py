@@ -15,6 +15,7 @@ from tests.stores.contract_choices import Choices, DeletingChoices
 from tests.stores.contract_crowds import Crowds
 from tests.stores.contract_deletion import DeletingMessages, DeletingMore, Felling, Retention
 from tests.stores.contract_endings import Endings
+from tests.stores.contract_foresight import Foresight
 from tests.stores.contract_interleavings import Interleavings
 from tests.stores.contract_keys import ApiKeys
 from tests.stores.contract_naming import Naming
@@ -23,6 +24,7 @@ from tests.stores.contract_places import Places
 from tests.stores.contract_reading import Reading
 from tests.stores.contract_resends import Resends
 from tests.stores.contract_sequences import Sequences
+from tests.stores.contract_windows import Windows
 from tests.stores.talking import Tables
 
 
@@ -46,6 +48,8 @@ class StoreContract(
     OwnersApart,
     Places,
     Resends,
+    Windows,
+    Foresight,
 ):
     """Inherit it as `Test…`, and say how a store is opened and what it holds."""
 

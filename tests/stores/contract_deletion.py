@@ -19,7 +19,7 @@ from palaver.core.turn import TurnState
 from palaver.stores.base import Attempt, Deleted, Item, NewApiKey, Store
 from tests.stores.contract_base import Part
 from tests.stores.contract_sequences import consistent
-from tests.stores.talking import Tables, Talker, assistant, system, user
+from tests.stores.talking import Tables, Talker, assistant, new_epoch, system, user
 
 LAST = 1 << 50
 """After all times."""
@@ -536,6 +536,7 @@ class Forest:
             admitted = await talker.admit(asked, parent=nodes[which % len(nodes)][1].id, tools=tools)
         else:
             admitted = await talker.admit(asked, tools=tools)
+        await self._show(talker, admitted.turn, which)
         if what == "run":
             return
         cut = TurnState.CANCELLED if which % 3 else TurnState.COMPLETED  # one that can be continued
@@ -543,11 +544,22 @@ class Forest:
         if what == "several" and which % 5 < 3:
             texts[which % 5] = ""
         await talker.end_all(admitted.turn, *texts, state=cut)
+        if which % 3:
+            tree = await self._store.tree(talker.owner, admitted.conversation, limit=1000)
+            await self._store.keep_counts(talker.owner, f"t{which % 2}", {item.id: which for item in tree})
+
+    async def _show(self, talker: Talker, turn: str, which: int) -> None:
+        """Of most turns note what they show: as the turn above, or something else."""
+        if which % 5 < 4:
+            prompt = await self._store.prompt(turn, talker.lease)
+            epoch = prompt.above.epoch if prompt.above and which % 5 < 3 else new_epoch()
+            await talker.show(turn, epoch, len(prompt.steps), warnings=[f"w{self._count}."])
 
     async def _change(self, what: str, talker: Talker, conversation: str, node: Item) -> None:
         store, owner = self._store, talker.owner
         if what == "regenerate":
             admitted = await talker.admit([], parent=node.id)
+            await self._show(talker, admitted.turn, self._count)
             await talker.end(admitted.turn, f"r{self._count}.")
         elif what == "message":
             text = node.message.text

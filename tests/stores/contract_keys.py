@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from palaver.core.errors import ApiKeyNotFound
+from palaver.core.window_settings import WindowSettings
 from palaver.stores.base import ApiKey, NewApiKey, Store
 from tests.stores.contract_base import Part
 from tests.stores.talking import Talker
@@ -39,6 +40,8 @@ class ApiKeys(Part):
             {},
             {"requests_per_minute": 3, "tokens_per_minute": 10**12, "expires_at": 1},
             {"name": "", "scopes": [], "owner": "an 'owner'; --"},
+            {"window": WindowSettings(mode="auto", size=4096, keep=0.3)},
+            {"window": WindowSettings()},
         ],
     )
     async def test_what_is_stored_is_what_was_given(
@@ -113,6 +116,14 @@ class ApiKeys(Part):
             await again.delete_owner("ann")
             assert await again.api_keys() == []
             assert await again.had_api_key()
+
+    async def test_how_windows_are_chosen_for_a_key_is_told_with_it(self, store: Store) -> None:
+        kept = [WindowSettings(mode="strict"), None]
+        for number, window in enumerate(kept):
+            await store.add_api_key(new_key(f"key_{number}", window=window))
+        revoked = [await store.revoke_api_key(f"key_{number}") for number in range(2)]
+        for found in (revoked, await store.api_keys(), await store.api_keys("ann")):
+            assert [key.window for key in found] == kept
 
     async def test_the_last_use_of_keys_is_the_latest_that_was_told(self, store: Store) -> None:
         for id in ("key_1", "key_2"):

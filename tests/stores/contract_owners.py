@@ -19,14 +19,16 @@ from palaver.core.errors import (
     TurnNotFound,
 )
 from palaver.core.turn import TurnState
+from palaver.core.window_settings import WindowSettings
 from palaver.stores.base import Deleted, Ending, Store
 from tests.stores.contract_base import Part
 from tests.stores.contract_keys import new_key
-from tests.stores.talking import Talker, user
+from tests.stores.talking import Talker, assistant, new_epoch, receipt_in, user
 
 OWNER = "ann"
 OTHER = "bob"
 END_USERS = (None, "eve")
+TOKENIZER = "t1"
 FUTURE = 1 << 45
 """Milliseconds since 1970: later than everything."""
 
@@ -39,18 +41,23 @@ class Hers(msgspec.Struct):
     turn: str
     running: str
     api_key: str
+    epoch: str
 
 
 async def made(store: Store, end_user: str | None = "eve") -> Hers:
-    """A conversation with a name, one turn of it still running, and a key."""
+    """A conversation with a name, one turn of it still running, messages that are counted, and a key."""
     talker = Talker(store, OWNER, end_user)
-    conversation = await talker.talk("u1", "a1", "u2", "a2", conversation="notes")
+    epoch = new_epoch()
+    conversation = (await talker.say("u1", "a1", "notes", epoch=epoch)).conversation
+    await talker.talk("u2", "a2", conversation="notes")
     running = await talker.admit([*talker.history, user("u3")], "notes")
+    await talker.show(running.turn, epoch, 5)
     items = await store.items(OWNER, conversation, order="asc", limit=100)
+    await store.keep_counts(OWNER, TOKENIZER, {item.id: 7 for item in items})
     turn = items[1].turn
     assert turn is not None
     await store.add_api_key(new_key("key_hers", OWNER))
-    return Hers(conversation, [item.id for item in items], turn, running.turn, "key_hers")
+    return Hers(conversation, [item.id for item in items], turn, running.turn, "key_hers", epoch.id)
 
 
 Call = Callable[[Store, Hers], Awaitable[Any]]
@@ -75,6 +82,20 @@ CALLS: dict[str, list[tuple[Call, object]]] = {
     "turn": [
         (lambda s, h: s.turn(OTHER, h.turn), TurnNotFound),
         (lambda s, h: s.turn(OTHER, h.running), TurnNotFound),
+    ],
+    "path": [
+        (lambda s, h: s.path(OTHER, h.messages[0]), MessageNotFound),
+        (lambda s, h: s.path(OTHER, h.messages[-1], 2), MessageNotFound),
+    ],
+    "counts": [(lambda s, h: s.counts(OTHER, TOKENIZER, h.messages), {})],
+    "keep_counts": [(lambda s, h: s.keep_counts(OTHER, TOKENIZER, dict.fromkeys(h.messages, 8)), None)],
+    "epochs": [
+        (lambda s, h: s.epochs(OTHER, h.conversation), ConversationNotFound),
+        (lambda s, h: s.epochs(OTHER, h.conversation, after=h.epoch), ConversationNotFound),
+    ],
+    "set_window": [
+        (lambda s, h: s.set_window(OTHER, h.conversation, WindowSettings(mode="auto")), ConversationNotFound),
+        (lambda s, h: s.set_window(OTHER, h.conversation, None), ConversationNotFound),
     ],
     "last_instructions": [(lambda s, h: s.last_instructions(OTHER, h.conversation), ConversationNotFound)],
     "tree": [(lambda s, h: s.tree(OTHER, h.conversation), ConversationNotFound)],
@@ -113,6 +134,8 @@ IN_THE_STORE = (
     "toolsets",
     "attempts",
     "api_keys",
+    "epochs",
+    "message_counts",
 )
 
 
@@ -147,6 +170,10 @@ class OwnersApart(Part):
     async def test_the_same_words_of_two_owners_never_meet(self, store: Store, end_user: str | None) -> None:
         hers = await made(store, end_user)
         other = Talker(store, OTHER, end_user)
+        same = [user("u1"), assistant("a1"), user("u2")]
+        foreseen = await other.foresee(same)
+        assert foreseen.above is None
+        assert [step.id for step in foreseen.steps] == ["", "", ""]
         conversations = {await other.talk("u1", "a1", "u2", "a2"), await other.talk("u3", "a3")}
         assert hers.conversation not in conversations
         assert len(await store.items(OWNER, hers.conversation, limit=100)) == 5
@@ -165,13 +192,14 @@ class OwnersApart(Part):
         other = Talker(store, OTHER, end_user)
         await store.root_key(OTHER, end_user)
         async with self.unchanged(folder):
-            with pytest.raises(ConversationNotFound):
-                await other.admit([user("hi")], hers.conversation)
-            with pytest.raises(ConversationNotFound):
-                await other.admit([user("hi")], hers.conversation, at_head=True)
-            for message in hers.messages:
-                with pytest.raises(MessageNotFound):
-                    await other.admit([user("hi")], parent=message)
+            for ask in (other.admit, other.foresee):
+                with pytest.raises(ConversationNotFound):
+                    await ask([user("hi")], hers.conversation)
+                with pytest.raises(ConversationNotFound):
+                    await ask([user("hi")], hers.conversation, at_head=True)
+                for message in hers.messages:
+                    with pytest.raises(MessageNotFound):
+                        await ask([user("hi")], parent=message)
 
     async def test_a_running_turn_is_nobodys_without_its_lease(self, store: Store, folder: Path) -> None:
         hers = await made(store)
@@ -180,5 +208,7 @@ class OwnersApart(Part):
                 await store.begin(hers.running, "lease_2")
             with pytest.raises(LeaseLost):
                 await store.log(hers.running, "lease_2", 0, [])
+            with pytest.raises(LeaseLost):
+                await store.note_window(hers.running, "lease_2", epoch := new_epoch(), receipt_in(epoch, 5))
             with pytest.raises(LeaseLost):
                 await store.finish(Ending(turn=hers.running, lease="lease_2", state=TurnState.COMPLETED))

@@ -11,6 +11,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from palaver.core.message import Message, canonical, next_key, root_key
+from palaver.core.receipt import Receipt
 from palaver.core.turn import TurnState
 from palaver.stores.base import Admitted, Store
 from tests.core.clients import Client, Step, clients, steps
@@ -104,9 +105,25 @@ def consistent(tables: Tables) -> None:
     assert {row["seq"] for row in tables["toolsets"]} == {row["tools"] for row in turns.values()} - {None}
     for row in turns.values():
         _turn_is_whole(row, messages)
+    _windows_are_whole(tables, messages)
     assert {row["turn"] for row in tables["turn_log"]} <= {s for s, row in turns.items() if row["lease"]}
     ids = [row["id"] for name in ("messages", "conversations", "turns") for row in tables[name]]
     assert len(set(ids)) == len(ids)
+
+
+def _windows_are_whole(tables: Tables, messages: dict[int, dict[str, Any]]) -> None:
+    """Epochs are those of turns that are there, and what is counted is there and says something."""
+    epochs = {row["seq"]: row for row in tables["epochs"]}
+    assert set(epochs) == {row["epoch"] for row in tables["turns"]} - {None}
+    for row in tables["turns"]:
+        if row["epoch"] is not None:
+            epoch, receipt = epochs[row["epoch"]], msgspec.json.decode(row["receipt"], type=Receipt)
+            assert (epoch["conversation"], epoch["id"]) == (row["conversation"], receipt.epoch)
+        elif row["receipt"] is not None:
+            assert (row["state"], row["reply"]) == (TurnState.FAILED, None)
+    assert all(messages[row["message"]]["deleted_at"] is None for row in tables["message_counts"])
+    tokenizers = {row["seq"] for row in tables["tokenizers"]}
+    assert {row["tokenizer"] for row in tables["message_counts"]} <= tokenizers
 
 
 def _replies(tables: Tables) -> dict[int, list[int]]:

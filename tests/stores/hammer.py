@@ -22,7 +22,7 @@ from palaver.core.turn import TurnState
 from palaver.stores.base import Attempt
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
-from tests.stores.talking import Talker, assistant, user
+from tests.stores.talking import Talker, assistant, new_epoch, user
 
 ADDRESS = "http://127.0.0.1:7400"
 CLIENTS = 4
@@ -56,6 +56,9 @@ async def hammer(store: SqlStore, name: str) -> None:
         history.append(user(f"question {i}"))
         admitted = await talker.admit(history)
         tell(turn=admitted.turn, asked=f"question {i}")
+        epoch = new_epoch()
+        await talker.show(admitted.turn, epoch, len(history))
+        tell(turn=admitted.turn, shown=epoch.id)
         for batch in range(3):
             await talker.log(admitted.turn, batch, f"answer {i} ", f"part {batch} ")
             tell(turn=admitted.turn, said=f"answer {i} part {batch} ")

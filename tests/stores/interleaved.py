@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from palaver.core.errors import ConversationBusy, ConversationNotFound, LeaseLost, MessageNotFound
 from palaver.core.message import Message
+from palaver.core.receipt import Receipt
 from palaver.core.turn import TurnState
 from palaver.stores.base import Admitted, Attempt, Concurrency, Store
 from tests.stores.contract_sequences import consistent
-from tests.stores.talking import Tables, Talker, Told, assistant, user
+from tests.stores.talking import Tables, Talker, Told, assistant, new_epoch, receipt_in, user
 
 WHO = (("local", None), ("local", "ann"), ("local", "bob"), ("other", None))
 NAMES = ("room", "hall")
@@ -122,6 +123,7 @@ class Asked:
     head_before: int | None = None
     logged: str = ""
     replies: list[str] = field(default_factory=list)
+    receipt: Receipt | None = None
 
 
 @dataclass
@@ -287,6 +289,8 @@ class Script:
             else:
                 assert view.path(turn["question"]) == asked.path
             assert [view.texts[reply] for reply in view.replies(turn)] == asked.replies
+            kept = msgspec.json.decode(turn["receipt"] or "null", type=Receipt | None)
+            assert kept == asked.receipt
         assert len(view.turns) == len(self._asked)
         for row in view.tables["turns"]:
             assert ended(row) or row["lease"] == f"lease_{self._lease}"
@@ -606,8 +610,13 @@ class Script:
         asked = self._asked[turn["id"]]
         word = f"words {self._said} "
         self._said += 1
-        await self._talker_of(turn).log(turn["id"], len(asked.logged.split()), word)
+        talker = self._talker_of(turn)
+        await talker.log(turn["id"], len(asked.logged.split()), word)
         asked.logged += word
+        prompt = await self._store.prompt(turn["id"], talker.lease)
+        epoch = prompt.above.epoch if prompt.above and self._said % 3 else new_epoch()
+        asked.receipt = receipt_in(epoch, len(prompt.steps))
+        await self._store.note_window(turn["id"], talker.lease, epoch, asked.receipt)
 
     async def _finish(self, turn: Row, step: Step) -> None:
         """End a turn with one text or several, or without: then those that wait may be among them."""

@@ -26,6 +26,8 @@ TABLES = (
     "api_keys",
     "access",
     "deletions",
+    "epochs",
+    "tokenizers",
 )
 
 
@@ -44,6 +46,8 @@ def tables(path: Path) -> Tables:
         connection.row_factory = sqlite3.Row
         rows = {name: connection.execute(f"SELECT * FROM {name} ORDER BY seq") for name in TABLES}  # noqa: S608
         rows["turn_log"] = connection.execute("SELECT * FROM turn_log ORDER BY turn, batch")
+        counts = connection.execute("SELECT * FROM message_counts ORDER BY message, tokenizer")
+        rows["message_counts"] = counts
         return {name: [dict(row) for row in found] for name, found in rows.items()}
 
 

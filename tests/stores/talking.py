@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 
 from palaver.core import ids
+from palaver.core.epoch import Epoch, Reason
 from palaver.core.message import Message, canonical
 from palaver.core.path import Span
+from palaver.core.receipt import Receipt
 from palaver.core.reply import Reply
 from palaver.core.tree import Instruction, read_history
 from palaver.core.turn import ContentDelta, TurnState
-from palaver.stores.base import Admission, Admitted, Conversation, Ending, Item, Store
+from palaver.stores.base import Admission, Admitted, Conversation, Ending, Item, Prompt, Store
 
 
 class Told(Admitted, frozen=True, kw_only=True):
@@ -45,6 +47,35 @@ def new_turn() -> str:
     return ids.TURN + ids.id_body(1, secrets.token_bytes(ids.RANDOM_BYTES))
 
 
+def new_epoch(
+    start: int = 0,
+    gap: tuple[int, int] | None = None,
+    *,
+    model: str = "model",
+    reason: Reason = "start",
+    began: int = 1,
+) -> Epoch:
+    """An epoch whose windows show a path from this depth on, but for the gap."""
+    id = ids.EPOCH + ids.id_body(began, secrets.token_bytes(ids.RANDOM_BYTES))
+    return Epoch(id=id, model=model, reason=reason, span=Span(start, gap), began=began)
+
+
+def receipt_in(epoch: Epoch, path: int, **more: Any) -> Receipt:
+    """The receipt of a turn of an epoch, whose path has so many messages; `more` goes into it."""
+    start, gap = min(epoch.span.start, path), epoch.span.gap
+    seen = [(start, path)] if gap is None else [(start, gap[0]), (gap[1], path)]
+    told = Receipt(
+        model=epoch.model,
+        mode="auto",
+        epoch=epoch.id,
+        reason=epoch.reason,
+        began=True,
+        path=path,
+        seen=[run for run in seen if run[0] < run[1]],
+    )
+    return msgspec.structs.replace(told, **more)
+
+
 class Talker:
     """An app that talks through a store. It has its own history, as every app of the stateless door does."""
 
@@ -65,6 +96,18 @@ class Talker:
         self, messages: Sequence[Message], conversation: str | None = None, **more: Any
     ) -> Admitted:
         """Admit a turn."""
+        return await self.store.admit(await self.admission(messages, conversation, **more))
+
+    async def foresee(
+        self, messages: Sequence[Message], conversation: str | None = None, **more: Any
+    ) -> Prompt:
+        """The prompt that a turn would have."""
+        return await self.store.foresee(await self.admission(messages, conversation, **more))
+
+    async def admission(
+        self, messages: Sequence[Message], conversation: str | None = None, **more: Any
+    ) -> Admission:
+        """What is handed in to have a turn admitted."""
         root = await self.store.root_key(self.owner, self.end_user)
         admission = Admission(
             owner=self.owner,
@@ -77,7 +120,7 @@ class Talker:
             history=read_history(messages, root),
             conversation=conversation,
         )
-        return await self.store.admit(msgspec.structs.replace(admission, **more))
+        return msgspec.structs.replace(admission, **more)
 
     async def told(self, admitted: Admitted) -> Told:
         """What this turn answers, if it runs and is new."""
@@ -126,6 +169,21 @@ class Talker:
         for question, answer in zip(words[::2], words[1::2], strict=True):
             admitted = await self.ask(question, answer, conversation)
         return admitted.conversation
+
+    async def show(self, turn: str, epoch: Epoch, path: int, **more: Any) -> None:
+        """Note what a running turn shows its model; `more` goes into the receipt."""
+        await self.store.note_window(turn, self.lease, epoch, receipt_in(epoch, path, **more))
+
+    async def say(
+        self, question: str, answer: str, conversation: str | None = None, *, epoch: Epoch, **more: Any
+    ) -> Told:
+        """As `ask`, with a window of this epoch; `more` goes into the ending."""
+        self.history.append(user(question))
+        admitted = await self.admit(self.history, conversation)
+        receipt = receipt_in(epoch, len(self.history))
+        await self.end(admitted.turn, answer, epoch=epoch, receipt=receipt, **more)
+        self.history.append(assistant(answer))
+        return admitted
 
     async def log(self, turn: str, batch: int, *words: str) -> None:
         await self.store.log(turn, self.lease, batch, [ContentDelta(word) for word in words])

@@ -19,14 +19,15 @@ from pathlib import Path
 import pytest
 
 from palaver.core.errors import PalaverError, StoreCorrupt, StoreError, StoreRefused, StoreUnavailable
+from palaver.core.tree import read_history
 from palaver.core.turn import TurnState
 from palaver.stores import sqlite_connection
-from palaver.stores.base import Store
+from palaver.stores.base import Admission, Store
 from palaver.stores.database import Session
 from palaver.stores.sqlite import SqliteDatabase
 from palaver.stores.sqlite_upkeep import check
 from tests.stores.sqlite_files import ask, content, opened, put, tables
-from tests.stores.talking import Talker, user
+from tests.stores.talking import Talker, new_epoch, user
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ class Asking:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.talker = Talker(store)
+        self.epoch = new_epoch()
         self.conversation = ""
         self.ended = ""
         self.running = ""
@@ -64,6 +66,11 @@ class Asking:
             "turn": lambda: store.turn("local", self.ended),
             "prompt": lambda: store.prompt(self.running, self.talker.lease),
             "turn, missing": lambda: store.turn("local", "turn_nothing"),
+            "path": lambda: store.path("local", "msg_nothing"),
+            "foresee": lambda: self.foresee(),
+            "counts": lambda: store.counts("local", "t1", ["msg_nothing"]),
+            "epochs": lambda: store.epochs("local", known),
+            "epochs, of nothing": lambda: store.epochs("local", "conv_nothing"),
             "last_instructions": lambda: store.last_instructions("local", known),
             "tree": lambda: store.tree("local", known),
             "leaves": lambda: store.leaves("local", known),
@@ -79,6 +86,9 @@ class Asking:
         store, talker = self.store, self.talker
         return {
             "admit": lambda: talker.admit([user("new")]),
+            "note_window": lambda: talker.show(self.running, self.epoch, 3),
+            "keep_counts": lambda: store.keep_counts("local", "t1", {"msg_nothing": 1}),
+            "set_window": lambda: store.set_window("local", self.conversation, None),
             "log": lambda: talker.log(self.running, 0, "text"),
             "finish": lambda: talker.end(self.running, "text"),
             "recover": lambda: store.recover("another"),
@@ -94,6 +104,20 @@ class Asking:
             "delete_expired": lambda: store.delete_expired(1),
             "revoke_api_key": lambda: store.revoke_api_key("key_nothing"),
         }
+
+    async def foresee(self) -> object:
+        history = read_history([user("new")], b"key")
+        admission = Admission(
+            owner="local",
+            end_user=None,
+            turn="",
+            lease="",
+            door="",
+            requested_model="m",
+            model="m",
+            history=history,
+        )
+        return await self.store.foresee(admission)
 
     async def fail(self, kind: type[StoreError], *, reads: bool = True, writes: bool = True) -> None:
         """Each verb raises this: no empty list, nothing "not found", nothing made."""
@@ -297,6 +321,8 @@ class TestDamaged:
             "UPDATE messages SET body = CAST(x'ff' || 'a secret' AS TEXT)",
             "UPDATE turns SET parameters = '\"a secret\"'",
             "UPDATE turns SET state = 'a secret'",
+            "UPDATE turns SET receipt = 'a secret'",
+            'UPDATE conversations SET window_settings = \'{"mode": "a secret"}\'',
         ],
     )
     async def test_a_row_that_says_what_it_cannot_say(self, path: Path, statement: str) -> None:
@@ -304,7 +330,8 @@ class TestDamaged:
         async with asking(path) as it:
             with closing(sqlite3.connect(path)) as other, other:
                 other.execute(statement)
-            verb = it.reads()["turn" if "turns" in statement else "items"]
+            table = statement.split()[1]
+            verb = it.reads()[{"turns": "turn", "conversations": "conversation"}.get(table, "items")]
             with pytest.raises(StoreCorrupt) as caught:
                 await verb()
             assert "secret" not in str(caught.value)

@@ -19,6 +19,7 @@ from palaver.core.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from palaver.core.message import FunctionCall, Message, ToolCall, canonical
 from palaver.core.parameters import Tool
 from palaver.core.turn import TurnState, Usage
+from palaver.core.window_settings import WindowSettings
 from palaver.stores import check as check_room
 from palaver.stores.base import Store
 from palaver.stores.database import Row
@@ -27,7 +28,7 @@ from palaver.stores.sqlite_upkeep import Report, check
 from tests.stores.contract_deletion import Deed, Forest, deeds
 from tests.stores.old_files import NEWEST, old_store
 from tests.stores.sqlite_files import ask, content, opened, put
-from tests.stores.talking import Talker, assistant, system, user
+from tests.stores.talking import Talker, assistant, new_epoch, system, user
 
 
 @pytest.fixture
@@ -62,6 +63,23 @@ async def fill(store: Store) -> None:
     await Talker(store, "another").talk("a secret", "kept")
     running = await Talker(store, end_user="eve").admit([user("go on")])
     await talker.log(running.turn, 0, "as far as it came")
+    await windows(store)
+    await talker.show(running.turn, new_epoch(), 1)
+
+
+async def windows(store: Store) -> None:
+    """Epochs with and without a gap, receipts, counts, settings."""
+    dan = Talker(store, end_user="dan")
+    epoch, other = new_epoch(), new_epoch(0, (1, 2), reason="overflow")
+    for i, each in enumerate((epoch, epoch, other)):
+        told = await dan.say(f"Step {i}?", f"Stride {i}.", epoch=each)
+    await store.set_window("local", told.conversation, WindowSettings(mode="auto"))
+    failed = await dan.admit([*dan.history, user("Another step?")])
+    await dan.show(failed.turn, epoch, 7)
+    await dan.end(failed.turn, "", TurnState.FAILED)
+    for tokenizer in ("t1", "t2"):
+        counts = {item.id: 5 for item in await dan.path(told.conversation)}
+        await store.keep_counts("local", tokenizer, counts)
 
 
 @asynccontextmanager
@@ -77,7 +95,7 @@ async def test_what_palaver_wrote_is_as_it_must_be(path: Path) -> None:
     alone = check(path)
     assert beside == alone
     assert (alone.problems, alone.findings, alone.version) == (0, [], NEWEST)
-    counted = ("conversations", "messages", "turns", "choices", "instructions", "toolsets")
+    counted = ("conversations", "messages", "turns", "choices", "instructions", "toolsets", "epochs")
     assert [alone.rows[table] for table in counted] == [
         ask(path, f"SELECT count(*) FROM {table}") for table in counted
     ]
@@ -144,6 +162,9 @@ ENDED = "(SELECT seq FROM turns WHERE state = 'completed' ORDER BY seq LIMIT 1)"
 RUNNING = "(SELECT seq FROM turns WHERE state = 'running')"
 THAT = "(SELECT seq FROM messages WHERE body LIKE '%that%')"
 OTHER = "(SELECT seq FROM owners WHERE name = 'another')"
+DANS = "(SELECT conversation FROM epochs WHERE gap_from IS NOT NULL)"
+STRIDE = "(SELECT seq FROM messages WHERE body LIKE '%Stride 1%')"
+SEEN = "(SELECT max(seq) FROM turns WHERE receipt IS NOT NULL AND state = 'completed')"
 
 DAMAGES = {
     "another text": (
@@ -323,6 +344,83 @@ DAMAGES = {
         f"VALUES ({OTHER}, 'x', x'', {ENDED}, 0, 0)",
         "attempt",
         "another owner's",
+    ),
+    "settings that say nothing": (
+        f"UPDATE conversations SET window_settings = '[]' WHERE seq = {DANS}",
+        "conversation",
+        "its windows are chosen cannot be decoded",
+    ),
+    "an epoch of another conversation": (
+        f"UPDATE epochs SET conversation = {ANNS} WHERE conversation = {DANS}",
+        "turn",
+        "its epoch is another conversation's",
+    ),
+    "a missing epoch": (f"UPDATE turns SET epoch = 999 WHERE seq = {SEEN}", "turn", "or missing"),
+    "an epoch of no turn": (
+        f"UPDATE turns SET epoch = NULL, receipt = NULL WHERE conversation = {DANS}",
+        "epoch",
+        "no turn has this epoch",
+    ),
+    "an epoch of no conversation": (
+        f"UPDATE epochs SET conversation = 999 WHERE conversation = {DANS}",
+        "epoch",
+        "its conversation is missing",
+    ),
+    "an epoch with half a gap": (
+        f"UPDATE epochs SET gap_to = NULL WHERE conversation = {DANS} AND gap_to IS NOT NULL",
+        "epoch",
+        "no part of a path",
+    ),
+    "an epoch that begins before its path": (
+        f"UPDATE epochs SET start = -1 WHERE conversation = {DANS}",
+        "epoch",
+        "no part of a path",
+    ),
+    "an epoch with a gap of nothing": (
+        f"UPDATE epochs SET gap_from = 5, gap_to = 5 WHERE conversation = {DANS}",
+        "epoch",
+        "no part of a path",
+    ),
+    "an epoch with a gap before it begins": (
+        f"UPDATE epochs SET start = 3, gap_from = 2, gap_to = 4 WHERE conversation = {DANS}",
+        "epoch",
+        "no part of a path",
+    ),
+    "a broken receipt": (f"UPDATE turns SET receipt = '{{' WHERE seq = {SEEN}", "turn", "cannot be decoded"),
+    "a receipt of something else": (
+        f'UPDATE turns SET receipt = \'{{"model": "m"}}\' WHERE seq = {SEEN}',
+        "turn",
+        "its receipt cannot be decoded",
+    ),
+    "a receipt of another epoch": (
+        f"UPDATE turns SET receipt = replace(receipt, 'epoch_', 'epoch_0') WHERE seq = {SEEN}",
+        "turn",
+        "its receipt is that of another epoch",
+    ),
+    "a receipt without an epoch": (
+        f"UPDATE turns SET epoch = NULL WHERE seq = {SEEN}",
+        "turn",
+        "its receipt is that of another epoch",
+    ),
+    "an epoch without a receipt": (
+        f"UPDATE turns SET receipt = NULL WHERE seq = {SEEN}",
+        "turn",
+        "its receipt is that of another epoch",
+    ),
+    "a count of what is missing": (
+        f"UPDATE message_counts SET message = 999 WHERE message = {STRIDE}",
+        "message_count",
+        "deleted or missing",
+    ),
+    "a count of what is deleted": (
+        f"UPDATE messages SET deleted_at = 1 WHERE seq = {STRIDE}",
+        "message_count",
+        "deleted or missing",
+    ),
+    "a count by nobody": (
+        f"UPDATE message_counts SET tokenizer = 999 WHERE message = {STRIDE} AND tokenizer = 2",
+        "message_count",
+        "what counted it is missing",
     ),
     "a reference to nothing": (
         f"UPDATE conversations SET end_user = 999 WHERE seq = {ANNS}",

@@ -48,6 +48,8 @@ async def test_what_was_acknowledged_is_there(tmp_path: Path) -> None:
                 text = record.reply.message.text if record.reply else ""
                 said = "".join(line.get("said", "") for line in kept)
                 assert text.startswith(said)
+                shown = next((line["shown"] for line in kept if "shown" in line), None)
+                assert shown is None or (record.receipt is not None and record.receipt.epoch == shown)
                 if any("ended" in line for line in kept):
                     assert (record.state, text) == (TurnState.COMPLETED, kept[-1]["ended"])
                     ended += 1

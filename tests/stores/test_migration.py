@@ -61,7 +61,11 @@ def names(path: Path, pattern: str) -> list[str]:
     return sorted(each.name for each in path.parent.glob(pattern))
 
 
-RELEASED = ("69b6c918f856eff56090dbc921b2a055", "e3075f1f4631a974254bd87b35765430")
+RELEASED = (
+    "69b6c918f856eff56090dbc921b2a055",
+    "e3075f1f4631a974254bd87b35765430",
+    "8c1441ff20ec87d214688d04f0cd4fad",
+)
 """What the migrations that are in a release hash to: these are never changed, only followed by others."""
 
 
@@ -105,7 +109,8 @@ class TestOlder:
                     assert len(items) == conversation.messages > 0
                     for item in items:
                         if item.turn is not None:
-                            assert (await store.turn(owner, item.turn)).reply == item
+                            record = await store.turn(owner, item.turn)
+                            assert item in (record.reply, *(other.item for other in record.others))
             talker = Talker(store)
             sent = [
                 user("Where is Lisbon?"),

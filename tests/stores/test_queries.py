@@ -28,6 +28,8 @@ LARGE = (
     "attempts",
     "api_keys",
     "deletions",
+    "epochs",
+    "message_counts",
 )
 LISTS = {"keys", "tails"}
 
@@ -82,6 +84,9 @@ def test_a_scan_would_be_seen(connection: sqlite3.Connection) -> None:
         ("note_scrubbed", "deletions_unscrubbed (seq<?)"),
         ("conversation_ids_of_end_user", "conversations_by_end_user (end_user=?)"),
         ("count_aged", "conversations_by_age (updated_at<?)"),
+        ("epochs_before", "epochs_by_conversation (conversation=? AND seq<?)"),
+        ("remove_epochs", "turns_by_epoch (epoch=?)"),
+        ("counts_of", "PRIMARY KEY (message=? AND tokenizer=?)"),
     ],
 )
 def test_the_index_that_was_made_for_a_query_is_used(

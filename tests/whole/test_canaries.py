@@ -41,7 +41,7 @@ SCRIPT = [
 PATHS = """
 system developer question part arguments result stop metadata title conversation user header-conversation header-user
 idempotency-key reply thinking streamed regenerated temporary killed running queued queued-system
-tool tool-description tool-schema called schema template first second third tried warning
+tool tool-description tool-schema called schema template first second third tried warning receipt
 """
 STORED = {f"canary-{name}".encode() for name in PATHS.split()}
 """What must be found before anything is deleted: otherwise the test would look for what was never there."""
@@ -144,11 +144,15 @@ async def with_parameters(app: App) -> None:
 
 
 def warn(folder: Path, text: str) -> None:
-    """Have the turns that answered with several replies say this: no engine here warns of anything."""
+    """Have the turns that answered with several replies say this, and their receipts: no engine here warns of
+    anything."""
     with closing(sqlite3.connect(folder / "data" / "palaver.db", timeout=20)) as db, db:
         db.execute("PRAGMA secure_delete = ON")
         changed = db.execute(
-            "UPDATE turns SET warnings = json_array(?) WHERE seq IN (SELECT turn FROM choices)", (text,)
+            "UPDATE turns SET warnings = json_array(?), "
+            "receipt = json_set(receipt, '$.warnings', json_array('canary-receipt')) "
+            "WHERE seq IN (SELECT turn FROM choices)",
+            (text,),
         )
         assert changed.rowcount == 2
 

@@ -39,7 +39,8 @@ class Branches(Protocol):
         """A new conversation of the same end user that holds a copy of the path to a message, or to the head.
 
         The copies are rows of their own, so that deleting either conversation leaves the other. They are not
-        what palaver generated there: a resent history goes on in the original. Tombstones are left out.
+        what palaver generated there: a resent history goes on in the original. Tombstones are left out. Its
+        windows are chosen as the original's are.
 
         Raises ConversationNotFound, MessageNotFound, and InvalidRequest (param ``name``) for a name that the
         end user has already.

@@ -59,8 +59,8 @@ class Turns(Protocol):
         Several replies are siblings below the question. The head moves to the first of them that says something,
         and only if it still is the turn's question. A turn that failed without text
         gives its head back to what was the head before (if that was a question, to the reply that it has got
-        meanwhile), unless another turn still answers that. What a queued turn asked is kept as a branch; the
-        head stays.
+        meanwhile), unless another turn still answers that; it keeps its receipt and has no epoch. What a queued
+        turn asked is kept as a branch; the head stays.
         Raises LeaseLost if the turn has ended or is another's.
         """
 

@@ -23,7 +23,8 @@ class Windows(Protocol):
         """The prompt that an admission would have, without admitting it. What it would add has no ids.
 
         A turn that would have to wait is shown as if it began now. Raises as `Turns.admit` does, but never
-        ConversationBusy; a request that repeats another is taken for a new one.
+        ConversationBusy; a request that repeats another is taken for a new one. The keys of its history may start
+        anywhere.
         """
 
     async def counts(self, owner: str, tokenizer: str, messages: Sequence[str]) -> dict[str, int]:

@@ -36,9 +36,10 @@ WHERE seq = :seq
 
 -- name: add_fork
 -- A conversation like another, with a name of its own. A temporary one is kept as long as the other, from now on.
-INSERT INTO conversations (id, owner, end_user, name, one_shot, source, metadata, keep_seconds, expires_at,
-                           created_at, updated_at)
-SELECT :id, owner, end_user, :name, 0, source, metadata, keep_seconds, :now + keep_seconds * 1000, :now, :now
+INSERT INTO conversations (id, owner, end_user, name, one_shot, source, metadata, window_settings, keep_seconds,
+                           expires_at, created_at, updated_at)
+SELECT :id, owner, end_user, :name, 0, source, metadata, window_settings, keep_seconds, :now + keep_seconds * 1000,
+       :now, :now
 FROM conversations WHERE seq = :seq
 RETURNING seq
 

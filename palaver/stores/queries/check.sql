@@ -29,7 +29,7 @@ WITH RECURSIVE path (seq, parent, n) AS (
 SELECT m.role, m.body, m.deleted_at FROM path JOIN messages m ON m.seq = path.seq ORDER BY path.n
 
 -- name: check_conversations
-SELECT c.seq, c.id, c.owner, c.end_user, c.head, c.title, c.title_from, e.owner AS end_user_owner,
+SELECT c.seq, c.id, c.owner, c.end_user, c.head, c.title, c.title_from, c.window_settings, e.owner AS end_user_owner,
        h.conversation AS head_conversation, f.conversation AS title_conversation, f.deleted_at AS title_deleted_at
 FROM conversations c
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -40,7 +40,7 @@ WHERE c.seq > :after ORDER BY c.seq LIMIT :limit
 -- name: check_turns
 SELECT t.seq, t.id, t.owner, t.end_user, t.conversation, t.state, t.lease, t.input, t.ended_at, t.instructions,
        t.tools, t.parent, t.question, t.reply, t.head_before, t.continues,
-       t.epoch, t.receipt, x.conversation AS epoch_conversation,
+       t.epoch, t.receipt, x.id AS epoch_id, x.conversation AS epoch_conversation,
        c.owner AS conversation_owner, e.owner AS end_user_owner, i.owner AS instructions_owner, s.owner AS tools_owner,
        p.conversation AS parent_conversation, q.conversation AS question_conversation,
        r.conversation AS reply_conversation, r.turn AS reply_turn, r.parent AS reply_parent,

@@ -42,10 +42,11 @@ WHERE conversation = :conversation AND state IN ('queued', 'running')
 
 -- name: turns_of_messages
 -- The turns that generated these messages, and those that they were the questions of.
-SELECT t.seq, t.parameters, t.instructions, t.tools, t.epoch FROM messages m JOIN turns t ON t.seq = m.turn
+SELECT t.seq, t.parameters, t.instructions, t.tools, t.epoch, t.receipt
+FROM messages m JOIN turns t ON t.seq = m.turn
 WHERE m.seq IN (:messages)
 UNION
-SELECT seq, parameters, instructions, tools, epoch FROM turns WHERE question IN (:messages)
+SELECT seq, parameters, instructions, tools, epoch, receipt FROM turns WHERE question IN (:messages)
 
 -- name: turns_in_conversation
 SELECT seq, instructions, tools, epoch FROM turns WHERE conversation = :conversation
@@ -121,7 +122,8 @@ SELECT m.seq FROM exchange JOIN messages m ON m.seq = exchange.seq WHERE m.tail 
 UPDATE messages SET tail = NULL WHERE seq IN (:messages)
 
 -- name: empty_turn
-UPDATE turns SET parameters = :parameters, tools = NULL, metadata = NULL, error = NULL, tried = NULL, warnings = NULL
+UPDATE turns SET parameters = :parameters, tools = NULL, metadata = NULL, error = NULL, tried = NULL, warnings = NULL,
+                 receipt = :receipt
 WHERE seq = :turn
 
 -- name: forget_form_of_reply
