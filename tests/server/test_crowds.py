@@ -213,6 +213,9 @@ class TestReject:
         self, door: Door, tmp_path: Path
     ) -> None:
         async with held(door):
+            await until(
+                lambda: bool(rows(tmp_path)["epochs"])
+            )  # what the held turn shows is noted while it runs
             before = rows(tmp_path)
             answers = await crowd(door, concurrency="reject")
             for response, body in answers:
