@@ -103,6 +103,7 @@ async def test_a_run_tells_all_its_figures(tmp_path: Path, capsys: pytest.Captur
     assert "a perfect one" in told
 
 
+@pytest.mark.slow  # what it needs is not installed for `make check`
 async def test_a_drawing_is_small_and_always_the_same(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `bench` is not installed")
     drawn = [tmp_path / name / "turns.svg" for name in ("one", "two")]
