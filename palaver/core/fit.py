@@ -8,7 +8,7 @@ tokens it is m·X/(1−X) tokens a turn in the long run, however large the windo
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -94,15 +94,43 @@ def replayed(path: Sequence[Step], tokens: Sequence[int], room: Room) -> Span:
         return Span(0)
     lengths = {step.depth: count for step, count in zip(path, tokens, strict=True)}
     sums = list(accumulate((lengths[step.depth] for step in steps), initial=0))
-    possible = starts(steps) or [0]
-    start, aim = possible[0], int(room.tokens * room.keep)
+    possible, whole = starts(steps) or [0], whole_from(steps)
+    start, after_gap = possible[0], possible[0] + 1
+    aim = int(room.tokens * room.keep)
     for end in range(1, len(steps) + 1):
         is_prompt = end == len(steps) or steps[end].message.role == "assistant"
-        if is_prompt and sums[end] - sums[start] > room.tokens:
+        question = sums[start + 1] - sums[start]
+        if not is_prompt or question + sums[end] - sums[min(after_gap, end)] <= room.tokens:
+            continue
+        later = possible[bisect_right(possible, start) : bisect_left(possible, end)]
+        if later:
             first = bisect_left(sums, sums[end] - aim)
-            later = [i for i in possible if start < i < end]
-            start = next((i for i in later if i >= first), later[-1] if later else start)
-    return Span(steps[start].depth)
+            start = later[min(bisect_left(later, first), len(later) - 1)]
+            after_gap = start + 1
+            question = sums[start + 1] - sums[start]
+        if question + sums[end] - sums[min(after_gap, end)] > room.tokens:
+            after_gap = _gap_end(steps, whole, sums, after_gap, end, room.tokens - question, aim - question)
+    depth = steps[start].depth
+    if after_gap == start + 1:
+        return Span(depth)
+    return Span(depth, (depth + 1, steps[after_gap].depth))
+
+
+def _gap_end(
+    steps: Sequence[Step],
+    whole: Sequence[bool],
+    sums: Sequence[int],
+    now: int,
+    end: int,
+    room: int,
+    aim: int,
+) -> int:
+    """Where an exchange that has no room goes on after its question: at the calls from which on there is."""
+    later = [i for i in range(now + 1, end) if whole[i] and steps[i].message.role == "assistant"]
+    fitting = [i for i in later if sums[end] - sums[i] <= room]
+    if not fitting:
+        return later[-1] if later else now
+    return next((i for i in fitting if sums[end] - sums[i] <= aim), fitting[-1])
 
 
 def _after(steps: Sequence[Step], lengths: dict[int, int]) -> list[int]:

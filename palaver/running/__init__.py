@@ -200,6 +200,7 @@ class RunningTurn:
         failures: list[tuple[Model, PalaverError, Fitted | None]] = []
         for model in (self.model, *self.model.fallbacks):
             self.model, self.live.model, self.live.progress = model, model.name, model.progress
+            self.fitted = self.live.receipt = None
             try:
                 return await self._hear(model, answering.answer(model, in_place_of_another=bool(failures)))
             except (EngineError, RequestError) as error:

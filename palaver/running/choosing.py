@@ -6,7 +6,7 @@ import msgspec
 
 from palaver.core.epoch import Above, Reason, break_reason, is_grown
 from palaver.core.errors import ContextLengthExceeded
-from palaver.core.fit import Room, TooLong, fit, replayed, settled
+from palaver.core.fit import Fitted, Room, TooLong, fit, replayed, settled
 from palaver.core.path import Span, Step, shown, starts
 from palaver.running.beginning import Beginning, Told
 from palaver.running.measuring import Lengths, Measured, Measuring
@@ -19,8 +19,6 @@ TRIES = 4
 """How often a new window is chosen again where the whole of it turns out longer than its messages are."""
 SHRINK = 0.75
 """What an engine refuses a second time was estimated badly: then so much of the room is used, and so on."""
-DOUBT = 1.5
-"""An estimate may be over the context by so much, and its server is asked all the same: it knows better."""
 REASONS_TO_LOOK_UP = ("start", "model", "user")
 """Epochs that begin for these reasons owe nothing to the one before, and may show what that did not."""
 BEFORE = "What stands before the messages (instructions and tools)"
@@ -67,6 +65,7 @@ class Choosing:
         told: Told | None,
         model: str,
         stored: bool,
+        stretch: float,
     ) -> None:
         self._beginning = beginning
         self._measuring = measuring
@@ -75,6 +74,8 @@ class Choosing:
         self._told = told
         self._model = model
         self._stored = stored
+        self.stretch = stretch
+        """How much longer prompts are than they are estimated, as far as refusals have told."""
 
     async def choose(self) -> Chosen:
         """The window. Raises ContextLengthExceeded where nothing fits; EngineError, StoreError."""
@@ -135,11 +136,13 @@ class Choosing:
         ):
             return Chosen(span=Span(0), steps=whole, reason=reason)
         plain = await self._measuring.lengths()
-        stretch = 1.0 if told is None else max(1.0, told.prompt_tokens / max(1, plain.of(told.steps)))
+        stretch = self.stretch
+        if told is not None:
+            stretch = self.stretch = max(stretch, told.prompt_tokens / max(1, plain.of(told.steps)))
         for _ in range(TRIES):
             lengths = plain.stretched(stretch)
             tokens = [lengths.each[step.depth] for step in path]
-            span = replayed(path, tokens, self._free(lengths, self._limits.steady))
+            span = replayed(path, tokens, Room(self._free(lengths, self._limits.steady), self._keep))
             steps = shown(path, span)
             count, is_estimate = await self._measuring.whole(steps, lengths)
             if count <= room:
@@ -154,35 +157,38 @@ class Choosing:
         limits, path = self._limits, self._beginning.steps
         assert limits.room is not None
         plain = await self._measuring.lengths(measured)
-        stretch, whole = 1.0, 0
+        stretch, keep = 1.0, self._keep
         for _ in range(TRIES):
             lengths = plain.stretched(stretch)
-            fitted = fit(path, [lengths.each[step.depth] for step in path], self._free(lengths, limits.room))
+            tokens = [lengths.each[step.depth] for step in path]
+            fitted = fit(path, tokens, Room(self._free(lengths, limits.room), keep))
             whole, is_estimate = await self._measuring.whole(fitted.steps, lengths)
             if isinstance(fitted, TooLong):
-                is_worth_trying = is_estimate and self._told is None and whole <= limits.size * DOUBT
-                fits = whole <= limits.last or is_worth_trying
-            else:
-                fits = whole <= limits.room
-            if fits:
-                return Chosen(
-                    span=fitted.span,
-                    steps=fitted.steps,
-                    reason=reason,
-                    prompt_tokens=whole,
-                    is_estimate=is_estimate,
-                )
-            if isinstance(fitted, TooLong):
-                if self._told is not None and self._told.steps == fitted.steps:
-                    whole = self._told.prompt_tokens
-                raise self._too_long(fitted, whole, lengths.fixed)
+                break
+            if whole <= limits.room:
+                return _chosen(fitted, reason, whole, is_estimate)
             stretch *= max(1.05, whole / max(1, lengths.of(fitted.steps)))
+            keep *= SHRINK  # it is the newest messages that are longer than they seem
+        fitted = fit(path, tokens, Room(0, keep))
+        whole, is_estimate = await self._measuring.whole(fitted.steps, lengths)
+        if whole <= limits.last or (is_estimate and self._is_worth_trying(fitted)):
+            return _chosen(fitted, reason, whole, is_estimate)
+        if self._told is not None and self._told.steps == fitted.steps:
+            whole = self._told.prompt_tokens
+        if isinstance(fitted, TooLong):
+            raise self._too_long(fitted, whole, lengths.fixed)
         raise ContextLengthExceeded(prompt_tokens=whole, context_size=limits.size)
 
-    def _free(self, lengths: Lengths, room: int) -> Room:
-        """The room that is left for messages."""
+    def _is_worth_trying(self, least: Fitted | TooLong) -> bool:
+        """Whether to ask an engine for a window that is estimated as too long: it has not refused that, and may know
+        better. What is certainly too long it is not asked, for some cut prompts without a word."""
+        refused = self._told is not None and self._told.steps == least.steps
+        return not refused and self._measuring.at_least(least.steps) < self._limits.size
+
+    def _free(self, lengths: Lengths, room: int) -> int:
+        """The room that is left for messages, in tokens."""
         used = SHRINK ** (self._told.times - 1) if self._told is not None else 1.0
-        return Room(max(0, int(room * used) - lengths.fixed), self._keep)
+        return max(0, int(room * used) - lengths.fixed)
 
     def _too_long(self, least: TooLong, prompt: int, fixed: int) -> ContextLengthExceeded:
         """The error for a prompt of which not even the least fits: it names what is too long by itself."""
@@ -207,6 +213,12 @@ class Choosing:
         param = f"messages[{place + beginning.sent_instructions}]"
         error = ContextLengthExceeded(prompt_tokens=prompt, context_size=limits.size, param=param)
         return error.naming(f"`{param}`", longest)
+
+
+def _chosen(fitted: Fitted | TooLong, reason: Reason, whole: int, is_estimate: bool) -> Chosen:
+    return Chosen(
+        span=fitted.span, steps=fitted.steps, reason=reason, prompt_tokens=whole, is_estimate=is_estimate
+    )
 
 
 def _thinks_otherwise(above: Above, beginning: Beginning) -> bool:

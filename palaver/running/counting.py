@@ -63,18 +63,24 @@ class CountsKnown:
 
 
 class SizesTold:
-    """The contexts of models as their servers told them when they refused a prompt, for a while: a server may come
-    back with a larger one."""
+    """What servers told of models when they refused a prompt: the context, and how much longer prompts are than they
+    were estimated. For a while: a server may come back with a larger context."""
 
     def __init__(self) -> None:
-        self._sizes: dict[str, tuple[int, float]] = {}
+        self._told: dict[str, tuple[int, float, float]] = {}
 
-    def put(self, model: str, size: int, now: float) -> None:
-        self._sizes[model] = (size, now + TOLD_SECONDS)
+    def put(self, model: str, size: int, now: float, stretch: float = 1.0) -> None:
+        self._told[model] = (size, stretch, now + TOLD_SECONDS)
 
-    def get(self, model: str, now: float) -> int | None:
-        size, until = self._sizes.get(model, (None, 0.0))
-        return size if now < until else None
+    def size(self, model: str, now: float) -> int | None:
+        """The context in tokens, if it was told."""
+        told = self._told.get(model)
+        return told[0] if told is not None and now < told[2] else None
+
+    def stretch(self, model: str, now: float) -> float:
+        """How much longer prompts are than they were estimated."""
+        told = self._told.get(model)
+        return told[1] if told is not None and now < told[2] else 1.0
 
 
 def _digest(tokenizer: str, message: Message) -> bytes:

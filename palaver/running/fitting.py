@@ -10,13 +10,12 @@ chosen are messages counted one by one. A new window is counted again as a whole
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
 from typing import Literal
 
 import msgspec
 import structlog
 
-from palaver.core.epoch import Epoch, break_reason, is_grown
+from palaver.core.epoch import Above, Epoch, break_reason, is_grown
 from palaver.core.errors import ContextLengthExceeded, EngineError
 from palaver.core.path import Span, Step, shown
 from palaver.core.receipt import Receipt, seen_and_left_out
@@ -26,7 +25,7 @@ from palaver.engines.base import Model, Options
 from palaver.running.beginning import Beginning, Told
 from palaver.running.choosing import Choosing, Chosen, Limits
 from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold, at_most
-from palaver.running.measuring import MARGIN, Measuring
+from palaver.running.measuring import Measuring
 from palaver.running.needs import Asked
 
 Clock = Callable[[], float]
@@ -87,7 +86,7 @@ class Fitting:
         if mode == "strict":
             return self._kept_whole(made, *await _strict(made, counting))
         measuring = Measuring(beginning, counting, asked.window, made.composed)
-        chosen = await Choosing(
+        choosing = Choosing(
             beginning,
             measuring,
             made.limits,
@@ -95,7 +94,11 @@ class Fitting:
             told=told,
             model=model.name,
             stored=asked.window.conversation is not None,
-        ).choose()
+            stretch=self._sizes.stretch(model.name, self._clock()),
+        )
+        chosen = await choosing.choose()
+        if told is not None:
+            self._sizes.put(model.name, told.context_size, self._clock(), choosing.stretch)
         return self._made(made, "auto", chosen)
 
     async def _size(
@@ -116,16 +119,15 @@ class Fitting:
                 if counts:
                     raise
                 log.info("a model's context is not known", model=model.name)
-        if told is not None:
-            self._sizes.put(model.name, told.context_size, self._clock())
-        sizes = [size, self._sizes.get(model.name, self._clock()), settings.size]
+        known = told.context_size if told is not None else self._sizes.size(model.name, self._clock())
+        sizes = [size, known, settings.size]
         return min((each for each in sizes if each), default=None)
 
     def _kept_whole(self, made: _Making, span: Span, steps: list[Step], prompt_tokens: int | None) -> Fitted:
         above = made.beginning.above
         reason = break_reason(above, made.model.name)
         if reason is None and above is not None:
-            if above.epoch.span != span:
+            if above.epoch.span != span or _is_sent_otherwise(above, made.beginning, steps):
                 reason = "user"
             elif not is_grown(above, steps):
                 reason = "deletion"
@@ -141,6 +143,7 @@ class Fitting:
             beside is not None
             and break_reason(beside, made.model.name) is None
             and beside.epoch.span == chosen.span
+            and beside.is_strict is (mode == "strict")
             and is_grown(beside, chosen.steps)
         ):
             epoch = beside.epoch  # asked again
@@ -185,6 +188,14 @@ class Fitting:
             steps=chosen.steps,
             new=[step for step in chosen.steps if above is None or step.depth > above.asked],
         )
+
+
+def _is_sent_otherwise(above: Above, beginning: Beginning, steps: list[Step]) -> bool:
+    """Whether a client sent messages otherwise than the turn above showed them, as they are stored."""
+    if above.is_strict:
+        return False
+    stored = {step.depth: step.message for step in beginning.steps}
+    return any(step.message != stored[step.depth] for step in steps if step.depth <= above.asked)
 
 
 def _counted(chosen: Chosen) -> Literal["engine", "estimate"] | None:
@@ -240,7 +251,7 @@ class _Making:
         """How much was kept free for the reply."""
         if mode == "strict" or self.size is None or self._reserve is None:
             return 0
-        return min(self._reserve, self.size - (prompt_tokens or 0))
+        return max(0, min(self._reserve, self.size - (prompt_tokens or 0)))
 
     def composed(self, steps: list[Step]) -> Window:
         """The window that shows these messages."""
@@ -253,7 +264,8 @@ class _Making:
         """The options, with no longer reply than there is room for, as far as that is known and asked for."""
         if self.size is None or prompt_tokens is None or self.most is None or not self.lowers:
             return self.options
-        left = max(1, self.size - ceil(prompt_tokens * (MARGIN if is_estimate else 1)))
+        least = (self._reserve or 1) if is_estimate else 1  # an estimate may be far off
+        left = max(least, self.size - prompt_tokens)
         if self.most <= left:
             return self.options
         parameters = msgspec.structs.replace(self.options.parameters, max_tokens=left)

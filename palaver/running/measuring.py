@@ -7,6 +7,7 @@ from math import ceil
 
 import msgspec
 
+from palaver.core.estimate import least_tokens, texts_of
 from palaver.core.path import Span, Step, shown
 from palaver.core.window import Window
 from palaver.running.beginning import Beginning
@@ -59,6 +60,10 @@ class Measuring:
         new = [step.message for step in steps if step.depth > asked]
         return min(bound, counted + said + at_most(new[1:] if said else new))
 
+    def at_least(self, steps: Sequence[Step]) -> int:
+        """No more tokens than the prompt has, whatever its tokenizer."""
+        return least_tokens(texts_of([step.message for step in steps]))
+
     async def whole(self, steps: list[Step], lengths: Lengths) -> tuple[int, bool]:
         """How long a prompt with these messages is, and whether that is an estimate: by these `lengths`."""
         count = await self._counting.prompt(self._compose(steps))
@@ -95,7 +100,8 @@ class Measuring:
         """What the template puts around a message, by the first exchange of the path: a history that has grown since
         has the same one, and so the same windows."""
         roles = [step.message.role for step in path[:3]]
-        if roles != ["user", "assistant", "user"] or any(step.deleted for step in path[:3]):
+        is_exchange = roles in (["user", "assistant", "user"], ["user", "assistant", "tool"])
+        if not is_exchange or any(step.deleted for step in path[:3]):
             return AROUND
         one = await self._counting.prompt(self._compose(list(path[:1])))
         three = await self._counting.prompt(self._compose(list(path[:3])))

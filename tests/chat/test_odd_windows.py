@@ -10,8 +10,8 @@ import pytest
 
 from palaver.chat import HEAD, Chat, ChatSettings
 from palaver.core.errors import ContextLengthExceeded, EngineUnavailable, UnsupportedParameter
-from palaver.core.message import FunctionCall, Message, ToolCall
-from palaver.core.parameters import Parameters, Tool
+from palaver.core.message import FunctionCall, ImagePart, ImageUrl, Message, TextPart, ToolCall
+from palaver.core.parameters import Parameters, Sampling, Tool
 from palaver.core.turn import EngineEvent, TurnState
 from palaver.core.window import Window
 from palaver.core.window_settings import WindowSettings
@@ -261,3 +261,106 @@ async def test_reading_up_a_long_path_reads_each_message_once(store: WatchedStor
     assert outcome.error is None
     assert receipt_of(live).reason == "model"
     assert sum(read) < 2 * 6003
+
+
+class Hidden(ScriptedEngine):
+    """Shows thoughts after the last question, of which messages by themselves tell nothing."""
+
+    async def count(self, window: Window, options: Options) -> int | None:
+        thoughts = sum(40 for message in window.messages[-30:] if message.role == "assistant")
+        return prompt_tokens(window.messages) + thoughts
+
+    def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
+        return ScriptedEngine().generate(window, options)
+
+
+@pytest.mark.parametrize("stored", [None, False])
+@pytest.mark.parametrize("keep", [0.5, 0.75, 0.95])
+async def test_what_is_longer_than_it_seems_is_answered_all_the_same(
+    store: SqlStore, stored: bool | None, keep: float
+) -> None:
+    engine = Hidden(context=1000)
+    chat = Chat(store, OneModel(Model(name="puppet", served_as="s", engine=engine)), ChatSettings())
+    window = WindowSettings(mode="auto", keep=keep)
+    for rounds in range(1, 120, 7):
+        history = [user("a " * 200), assistant("b " * 200), user(f"go {rounds}"), *run(rounds)]
+        live = await chat.say(request(*history, window=window, parameters=TWELVE, store=stored))
+        assert (await live.ended()).error is None, rounds
+    await chat.close()
+
+
+async def test_a_run_of_calls_that_is_not_stored_is_steady_too(app: App) -> None:
+    """Its window has a gap behind the question, which stays where it is until there is no more room."""
+    breaks, before = 0, tuple[Message, ...]()
+    for rounds in range(1, 150):
+        _, outcome = await app.ask(user("go"), *run(rounds), window=AUTO, store=False)
+        assert outcome.error is None
+        messages = app.prompt.messages
+        assert messages[0] == user("go")
+        breaks += messages[: len(before)] != before
+        before = messages
+    assert breaks < 20
+
+
+async def test_pictures_are_not_refused_by_an_estimate(store: SqlStore) -> None:
+    class Light(Blind):
+        def measure(self, window: Window) -> int:
+            return 85 * sum(len(m.content) for m in window.messages if isinstance(m.content, list))
+
+    engine = Light(4000, 4000)
+    chat = Chat(store, OneModel(Model(name="puppet", served_as="p", engine=engine)), ChatSettings())
+    picture = ImagePart(ImageUrl("data:image/png;base64,AAAA"))
+    question = Message("user", [TextPart("What is this?"), *[picture] * 16])
+    live = await chat.say(request(question, window=AUTO, parameters=TWELVE))
+    assert (await live.ended()).error is None
+    await chat.close()
+
+
+async def test_a_question_is_not_judged_by_the_messages_before_it(store: SqlStore) -> None:
+    """They are heavier than they seem; it is not."""
+
+    class Heavy(Blind):
+        def measure(self, window: Window) -> int:
+            return sum(
+                len(m.text.split()) * (4 if m.text.startswith("heavy") else 1) + 4 for m in window.messages
+            )
+
+    engine = Heavy(1000, 1000)
+    chat = Chat(store, OneModel(Model(name="puppet", served_as="p", engine=engine)), ChatSettings())
+    history = [m for _ in range(3) for m in (user("heavy " * 80), assistant("heavy " * 80))]
+    for stored in (None, False):
+        asked = request(*history, user("word " * 500), window=AUTO, parameters=TWELVE, store=stored)
+        live = await chat.say(asked)
+        assert (await live.ended()).error is None
+    await chat.close()
+
+
+async def test_an_estimate_leaves_the_reply_its_room(store: SqlStore) -> None:
+    engine = Blind(1000, 10_000)
+    model = Model(name="puppet", served_as="p", engine=engine, defaults=Sampling(max_tokens=300))
+    chat = Chat(store, OneModel(model), ChatSettings())
+    live = await chat.say(request(user("x" * 5700), window=AUTO))
+    assert (await live.ended()).error is None
+    receipt = receipt_of(live)
+    assert receipt.reserved >= 0
+    (replies,) = (reply for reply in live.replies())
+    assert replies.finish_reason == "stop"
+    await chat.close()
+
+
+async def test_a_fallback_that_comes_to_no_window_has_no_receipt(store: SqlStore) -> None:
+    first, second = PuppetEngine(size=100), PuppetEngine(size=100)
+
+    async def gone(model: str) -> int | None:
+        raise EngineUnavailable("It is not there.")
+
+    second.context_size = gone  # type: ignore[method-assign]
+    other = Model(name="other", served_as="o", engine=second)
+    catalog = OneModel(Model(name="puppet", served_as="p", engine=first, fallbacks=(other,)))
+    chat = Chat(store, catalog, ChatSettings())
+    live = await chat.say(request("a", window=AUTO))
+    (await first.play()).fail(EngineUnavailable("gone"))
+    await live.ended()
+    record = await store.turn("local", live.turn)
+    assert (record.model, record.receipt) == ("other", None)
+    await chat.close()
