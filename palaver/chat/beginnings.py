@@ -44,7 +44,9 @@ def unstored(messages: Sequence[Message]) -> Beginning:
     """What a turn begins with that is not stored: its messages, as they came."""
     instructions, kept = apart(messages)
     steps = [Step(depth, message) for depth, message in enumerate(kept)]
-    return Beginning(steps, sent=kept, sent_instructions=len(instructions), instructions=instructions)
+    return Beginning(
+        steps, sent=kept, sent_instructions=len(instructions), instructions=instructions, is_sent=True
+    )
 
 
 async def _check(begins: Beginning, sent_before: int) -> None:

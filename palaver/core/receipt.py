@@ -97,6 +97,8 @@ def _told_apart(start: int, stop: int, span: Span, why: Why) -> list[LeftOut]:
 
 
 def _runs(depths: Sequence[int]) -> list[tuple[int, int]]:
+    if depths and depths[-1] - depths[0] == len(depths) - 1:
+        return [(depths[0], depths[-1] + 1)]  # as nearly always
     runs: list[tuple[int, int]] = []
     for depth in depths:
         if runs and runs[-1][1] == depth:

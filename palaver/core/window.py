@@ -47,6 +47,8 @@ def composed(
     Instructions are where the client had put them among the first messages of the path; those whose place is not
     shown come first. A summary stands for what is not shown any more, notes go with this turn.
     """
+    if not instructions and summary is None:
+        return (*[step.message for step in steps], *notes)
     result: list[Message] = []
     waiting = list(instructions)
     begun = False
@@ -65,7 +67,10 @@ def composed(
 
 def rendered(stored: Message, sent: Message | None) -> Message:
     """The form of a message that the model sees: as stored, but with the reasoning the client sent."""
-    if sent is None:
+    if sent is None or (stored.reasoning, stored.reasoning_content) == (
+        sent.reasoning,
+        sent.reasoning_content,
+    ):
         return stored
     return Message(
         role=stored.role,

@@ -22,8 +22,9 @@ class Beginning:
 
     `sent` are the messages that came with the request, the last ones of the path, after so many `sent_instructions`;
     a client may have left out the depths of the `gap`. `exact` says that the turn named the message that it hangs
-    below. `above` is what it may go on with, `beside` another turn that answered the same, `window` how its
-    conversation's windows are chosen. `continues` is the reply that it goes on with.
+    below, `is_sent` that nothing is stored, and the path is what was sent. `above` is what it may go on with, `beside`
+    another turn that answered the same, `window` how its conversation's windows are chosen. `continues` is the reply
+    that it goes on with.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Beginning:
         instructions: Sequence[Instruction] = (),
         gap: tuple[int, int] | None = None,
         exact: bool = False,
+        is_sent: bool = False,
         above: Above | None = None,
         beside: Above | None = None,
         window: WindowSettings | None = None,
@@ -47,6 +49,7 @@ class Beginning:
         self.instructions = instructions
         self.gap = gap
         self.exact = exact
+        self.is_sent = is_sent
         self.above = above
         self.beside = beside
         self.window = window or WindowSettings()
@@ -74,16 +77,20 @@ class Beginning:
 
         Something that was deleted meanwhile is shown as the client sent it. The whole path is to be read before.
         """
+        if self.is_sent:
+            return self.steps
         there = self.steps
         if self.gap is not None:
             there = [s for s in there if not self.gap[0] <= s.depth < self.gap[1]]
         above = len(there) - len(self.sent)
         return there[:above] + [
-            step
-            if step.message is sent
-            else Step(step.depth, sent if step.deleted else rendered(step.message, sent), step.id)
-            for step, sent in zip(there[above:], self.sent, strict=True)
+            _as_sent(step, sent) for step, sent in zip(there[above:], self.sent, strict=True)
         ]
+
+
+def _as_sent(step: Step, sent: Message) -> Step:
+    message = sent if step.deleted else rendered(step.message, sent)
+    return step if message is step.message else Step(step.depth, message, step.id)
 
 
 class Told(msgspec.Struct, frozen=True):
