@@ -28,6 +28,8 @@ from palaver.stores.base import Admission, Store
 log = structlog.get_logger(__name__)
 
 NONE_YET, NO_KEY = "", b""
+COUNTED_AFTER = 64
+"""As many messages of a turn, its newest, are counted after it: a history that is sent for the first time may be long."""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +134,7 @@ class Windows:
         if outcome is None or outcome.state is not TurnState.COMPLETED:
             return
         counting = Counting(model, fitted.options, turn.window.owner, self._store, self._known)
-        task = asyncio.create_task(_counted(counting, fitted.new))
+        task = asyncio.create_task(_counted(counting, fitted.new[-COUNTED_AFTER:]))
         self._counting_now.add(task)
         task.add_done_callback(self._counting_now.discard)
 
