@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 NONE_YET, NO_KEY = "", b""
 COUNTED_AFTER = 64
-"""As many messages of a turn, its newest, are counted after it: a history that is sent for the first time may be long."""
+"""As many messages of a turn, its newest, are counted after it: a history that comes for the first time may be long."""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
