@@ -162,7 +162,8 @@ def interrupted(process: subprocess.Popen[str]) -> str:
 
 
 def test_ctrl_c_keeps_what_has_come(tmp_path: Path, hub: HubServer) -> None:
-    hub.cut_after = [1_000_000, *[0] * 100]
+    # A little comes each time, so that it never gives up by itself, however long the interrupt takes to come.
+    hub.cut_after = [1_000_000, *[1_000] * 3_000]
     process = subprocess.Popen(
         (*PROGRAM, "models", "add", f"hf:{REPO}"),
         env=settings(tmp_path, **place(tmp_path, hub)),
@@ -177,7 +178,8 @@ def test_ctrl_c_keeps_what_has_come(tmp_path: Path, hub: HubServer) -> None:
     assert process.returncode == 130, said
     assert "What has come is kept" in said
     assert "Traceback" not in said
-    assert [path.stat().st_size for path in blobs(tmp_path)] == [1_000_000]
+    (kept,) = blobs(tmp_path)
+    assert 1_000_000 <= kept.stat().st_size < 4_000_000
 
 
 def test_a_server_without_ranges_sends_all_anew(tmp_path: Path, hub: HubServer) -> None:
