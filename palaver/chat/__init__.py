@@ -15,7 +15,16 @@ import msgspec
 from palaver.chat.beginnings import unstored
 from palaver.chat.completing import Completing, VectorRequest
 from palaver.chat.leaving import Leaving
-from palaver.chat.request import HEAD, ChatRequest, ChatSettings, OnLeave, Record, asked_of, is_stored
+from palaver.chat.request import (
+    HEAD,
+    ChatRequest,
+    ChatSettings,
+    OnLeave,
+    Record,
+    admission_of,
+    asked_of,
+    is_stored,
+)
 from palaver.chat.resends import Resends
 from palaver.chat.texts import TextRequest
 from palaver.chat.waiting import LOOK_AGAIN, Queues
@@ -27,7 +36,7 @@ from palaver.core.turn import TurnState
 from palaver.engines.base import Catalog, Model
 from palaver.live import LiveReply, replayed
 from palaver.running import Beginning, RunningTurn
-from palaver.stores.base import Admission, Admitted, Ending, Store
+from palaver.stores.base import Admitted, Ending, Store
 
 __all__ = ["HEAD", "Chat", "ChatRequest", "ChatSettings", "OnLeave", "Record", "TextRequest", "VectorRequest"]
 
@@ -96,7 +105,9 @@ class Chat:
             return self._admit_unstored(request, model)
         root = await self.store.root_key(request.owner, request.end_user)
         history = read_history(request.messages, root, goes_on=request.parent is not None)
-        admission = self._admission(request, model, history)
+        admission = admission_of(
+            request, model, history, self.settings, turn=self._new_turn(), lease=self.lease
+        )
         while (admitted := await self.store.admit(admission)).joined:
             if (live := await self._join(request.owner, admitted)) is not None:
                 return live
@@ -114,31 +125,6 @@ class Chat:
             self._unstored.add(request.owner, attempt, turn)
             self._go(turn, lambda: self._unstored.remove(request.owner, attempt, turn))
         return turn.live
-
-    def _admission(self, request: ChatRequest, model: Model, history: History) -> Admission:
-        at_head = request.parent == HEAD
-        return Admission(
-            owner=request.owner,
-            end_user=request.end_user,
-            turn=self._new_turn(),
-            lease=self.lease,
-            door=request.door,
-            requested_model=request.model,
-            model=model.name,
-            history=history,
-            parameters=request.parameters.over(model.defaults),
-            tools=request.tools,
-            conversation=request.conversation,
-            parent=None if at_head else request.parent,
-            at_head=at_head,
-            concurrency=request.concurrency or self.settings.concurrency,
-            max_waiting=self.settings.max_waiting,
-            is_task=request.is_task,
-            temporary=int(self.settings.keep_temporary) if request.temporary else None,
-            attempt=request.attempt,
-            metadata=request.metadata,
-            source=request.source,
-        )
 
     def _new_turn(self) -> str:
         return ids.TURN + ids.id_body(int(self._clock() * 1000), secrets.token_bytes(ids.RANDOM_BYTES))

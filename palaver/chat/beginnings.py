@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from palaver.core.calls import check_results
 from palaver.core.errors import InvalidRequest
@@ -18,10 +19,6 @@ async def beginning(store: Store, owner: str, history: History, prompt: Prompt, 
 
     Raises InvalidRequest for the result of a tool that answers no call; StoreError.
     """
-
-    async def reach(message: str, depth: int) -> Sequence[Step]:
-        return await store.path(owner, message, depth)
-
     begins = Beginning(
         prompt.steps,
         sent=history.messages,
@@ -33,10 +30,10 @@ async def beginning(store: Store, owner: str, history: History, prompt: Prompt, 
         beside=prompt.beside,
         window=prompt.window,
         continues=prompt.continues,
-        reach=reach,
+        reach=partial(store.path, owner),
     )
     if exact:  # else all of the history came with the request, and was looked at there
-        await _check(begins, len(history.instructions))
+        await _check(begins)
     return begins
 
 
@@ -49,19 +46,19 @@ def unstored(messages: Sequence[Message]) -> Beginning:
     )
 
 
-async def _check(begins: Beginning, sent_before: int) -> None:
+async def _check(begins: Beginning) -> None:
     """Raises InvalidRequest where a result that was sent answers no call above it, however far up that is."""
     if not any(message.role in RESULTS for message in begins.sent):
         return
     try:
-        _check_read(begins, sent_before)
+        _check_read(begins)
     except InvalidRequest:
         if begins.top == 0:
             raise
         await begins.reach(0)
-        _check_read(begins, sent_before)
+        _check_read(begins)
 
 
-def _check_read(begins: Beginning, sent_before: int) -> None:
+def _check_read(begins: Beginning) -> None:
     messages = [step.message for step in begins.steps if not step.deleted]
-    check_results(messages, len(messages) - len(begins.sent), sent_before)
+    check_results(messages, len(messages) - len(begins.sent), begins.sent_instructions)

@@ -9,10 +9,12 @@ import msgspec
 from palaver.core.errors import InvalidRequest
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Tool
+from palaver.core.tree import History
 from palaver.core.window import Window
 from palaver.core.window_settings import WindowSettings
+from palaver.engines.base import Model
 from palaver.running import Asked
-from palaver.stores.base import Attempt, Concurrency
+from palaver.stores.base import Admission, Attempt, Concurrency
 
 HEAD = "head"
 OnLeave = Literal["finish", "grace"]
@@ -79,6 +81,35 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     key_window: WindowSettings | None = None
     on_leave: OnLeave = "grace"
     extra: dict[str, Any] = {}
+
+
+def admission_of(
+    request: ChatRequest, model: Model, history: History, settings: ChatSettings, *, turn: str, lease: str
+) -> Admission:
+    """What the store is asked for a request that is stored: under these ids of its turn and of whoever works on it."""
+    at_head = request.parent == HEAD
+    return Admission(
+        owner=request.owner,
+        end_user=request.end_user,
+        turn=turn,
+        lease=lease,
+        door=request.door,
+        requested_model=request.model,
+        model=model.name,
+        history=history,
+        parameters=request.parameters.over(model.defaults),
+        tools=request.tools,
+        conversation=request.conversation,
+        parent=None if at_head else request.parent,
+        at_head=at_head,
+        concurrency=request.concurrency or settings.concurrency,
+        max_waiting=settings.max_waiting,
+        is_task=request.is_task,
+        temporary=int(settings.keep_temporary) if request.temporary else None,
+        attempt=request.attempt,
+        metadata=request.metadata,
+        source=request.source,
+    )
 
 
 def asked_of(request: ChatRequest, conversation: str | None, turn: str, settings: WindowSettings) -> Asked:

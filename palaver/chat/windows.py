@@ -11,23 +11,26 @@ import msgspec
 import structlog
 
 from palaver.chat.beginnings import beginning, unstored
-from palaver.chat.request import HEAD, ChatRequest, ChatSettings, asked_of, is_stored
+from palaver.chat.request import ChatRequest, ChatSettings, admission_of, asked_of, is_stored
 from palaver.core import ids
 from palaver.core.errors import EngineError, StoreError, TurnNotFound
 from palaver.core.path import Step
 from palaver.core.receipt import Receipt
-from palaver.core.tree import History, read_history
+from palaver.core.tree import read_history
 from palaver.core.turn import TurnState
-from palaver.engines.base import Catalog, Model, Options
+from palaver.engines.base import Catalog, Model
 from palaver.live import LiveReply
 from palaver.running import Beginning, Fitting, RunningTurn
 from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold
-from palaver.running.needs import check_can_continue
-from palaver.stores.base import Admission, Store
+from palaver.running.needs import check_can_continue, options_for
+from palaver.stores.base import Store
 
 log = structlog.get_logger(__name__)
 
-NONE_YET, NO_KEY = "", b""
+NONE_YET = ""
+"""Stands for the ids that a dry run's turn would get."""
+NO_KEY = b""
+"""Where the keys of its history start: nowhere. It is keyed where it is looked for."""
 COUNTED_AFTER = 64
 """As many messages of a turn, its newest, are counted after it: a history that comes for the first time may be long."""
 
@@ -36,7 +39,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """A receipt with what it speaks of. `turn` and `conversation` are ids, None where it is not stored.
 
     `steps` are the messages of the path from the first that was seen on, without ids where they are not stored, and
-    `tokens` how long each is by itself, as far as that could be counted. `text` is empty for what was deleted.
+    `tokens` how long each is by itself, as far as that could be counted. A deleted one is empty.
     """
 
     receipt: Receipt
@@ -76,13 +79,8 @@ class Windows:
         asked = asked_of(request, NONE_YET if stored else None, NONE_YET, self._settings.window)
         if begins.continues is not None:
             asked = msgspec.structs.replace(asked, continues=begins.continues.message)
-        options = Options(
-            model=model.served_as,
-            parameters=request.parameters.over(model.defaults),
-            prefill=begins.continues is not None,
-            extra=request.extra,
-        )
         check_can_continue(asked, model)
+        options = options_for(asked, model)
         kept = _Kept(self._store)
         fitted = await self._fitting(kept if stored else None).fit(asked, begins, model, options)
         counting = Counting(model, options, request.owner, kept, self._known)
@@ -146,29 +144,13 @@ class Windows:
 
     async def _begins(self, request: ChatRequest, model: Model) -> Beginning:
         exact = request.parent is not None
-        history = read_history(request.messages, NO_KEY, goes_on=exact)  # keyed where it is looked for
-        prompt = await self._store.foresee(self._admission(request, model, history))
+        history = read_history(request.messages, NO_KEY, goes_on=exact)
+        admission = admission_of(request, model, history, self._settings, turn=NONE_YET, lease=NONE_YET)
+        prompt = await self._store.foresee(admission)
         return await beginning(self._store, request.owner, history, prompt, exact=exact)
 
     def _fitting(self, kept: CountsKept | None) -> Fitting:
         return Fitting(kept, self._known, self._sizes, self._clock, self._new_epoch)
-
-    def _admission(self, request: ChatRequest, model: Model, history: History) -> Admission:
-        at_head = request.parent == HEAD
-        return Admission(
-            owner=request.owner,
-            end_user=request.end_user,
-            turn=NONE_YET,
-            lease=NONE_YET,
-            door=request.door,
-            requested_model=request.model,
-            model=model.name,
-            history=history,
-            tools=request.tools,
-            conversation=request.conversation,
-            parent=None if at_head else request.parent,
-            at_head=at_head,
-        )
 
     def _new_epoch(self) -> str:
         return ids.EPOCH + ids.id_body(int(self._clock() * 1000), secrets.token_bytes(ids.RANDOM_BYTES))

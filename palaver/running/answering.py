@@ -7,15 +7,13 @@ from collections.abc import AsyncGenerator, Callable
 
 from palaver.core.errors import ContextLengthExceeded, EngineError, EngineRefused, PalaverError
 from palaver.core.turn import EngineEvent
-from palaver.engines.base import Model, Options
+from palaver.engines.base import Model
 from palaver.running.beginning import Beginning, Told
 from palaver.running.fitting import Fitted, Fitting
-from palaver.running.needs import Asked, check_can_continue, check_messages, suited
+from palaver.running.needs import Asked, check_can_continue, check_messages, options_for, suited
 
 PASSING = frozenset({408, 429})
 """Of the statuses below 500 with which a server refuses, those that do not speak of the request."""
-
-
 REFUSALS = 3
 """How often a window is chosen again that its engine refused as too long."""
 
@@ -41,12 +39,7 @@ class Answering:
         """
         asked = suited(self._asked, model) if in_place_of_another else self._asked
         check_can_continue(asked, model)
-        options = Options(
-            model=model.served_as,
-            parameters=asked.parameters.over(model.defaults),
-            prefill=asked.continues is not None,
-            extra=asked.extra if "extra" in model.engine.capabilities else {},
-        )
+        options = options_for(asked, model)
         told: Told | None = None
         while True:
             fitted = await self._fitting.fit(asked, self._beginning, model, options, told)

@@ -114,26 +114,26 @@ class Counting:
         if self.tokenizer is None:
             return [estimated(step.message) for step in steps]
         found = await self._found(steps)
-        missing = [step for step in steps if step.depth not in found]
+        missing = [place for place, known in enumerate(found) if known is None]
         if missing:
-            messages = [step.message for step in missing]
+            messages = [steps[place].message for place in missing]
             tokens = await self._engine.counts(messages, self._options)
             if tokens is None:
                 tokens = [estimated(message) for message in messages]
             else:
-                await self._keep(missing, tokens)
-            found |= {step.depth: count for step, count in zip(missing, tokens, strict=True)}
-        return [found[step.depth] for step in steps]
+                await self._keep([steps[place] for place in missing], tokens)
+            for place, count in zip(missing, tokens, strict=True):
+                found[place] = count
+        return [count for count in found if count is not None]
 
-    async def _found(self, steps: Sequence[Step]) -> dict[int, int]:
+    async def _found(self, steps: Sequence[Step]) -> list[int | None]:
+        """What is known of each."""
         assert self.tokenizer is not None
         stored = [step.id for step in steps if step.id]
         kept = await self._kept.counts(self._owner, self.tokenizer, stored) if self._kept and stored else {}
-        found = {step.depth: kept[step.id] for step in steps if step.id in kept}
-        for step in steps:
-            if not step.id and (known := self._known.get(self.tokenizer, step.message)) is not None:
-                found[step.depth] = known
-        return found
+        return [
+            kept.get(step.id) if step.id else self._known.get(self.tokenizer, step.message) for step in steps
+        ]
 
     async def _keep(self, steps: Sequence[Step], tokens: Sequence[int]) -> None:
         assert self.tokenizer is not None

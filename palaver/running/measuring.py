@@ -87,12 +87,11 @@ class Measuring:
         if measured is not None and measured[0]:
             steps, tokens = measured
             there = {step.depth for step in steps}
-            left = tokens - fixed - sum(c for s, c in zip(path, counts, strict=True) if s.depth in there)
+            counted = sum(c for s, c in zip(path, counts, strict=True) if s.depth in there)
             if counting.tokenizer is not None:
-                around = min(max(left / len(steps), 0.0), 10 * AROUND)
+                around = min(max((tokens - fixed - counted) / len(steps), 0.0), 10 * AROUND)
             else:
-                plain = tokens - fixed - left
-                ratio = max((plain + left - AROUND * len(steps)) / max(1, plain), 0.5)
+                ratio = max((tokens - fixed - AROUND * len(steps)) / max(1, counted), 0.5)
         each = {step.depth: ceil(count * ratio + around) for step, count in zip(path, counts, strict=True)}
         return Lengths(fixed, each)
 

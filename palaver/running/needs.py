@@ -21,7 +21,7 @@ from palaver.core.message import (
 from palaver.core.parameters import NEUTRAL, Parameters, needs
 from palaver.core.window import Window
 from palaver.core.window_settings import WindowSettings
-from palaver.engines.base import SAMPLING, Model
+from palaver.engines.base import SAMPLING, Model, Options
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     `window` has no messages yet where they are to be chosen, of what the turn begins with (`running.fitting`).
     `continues` is the reply that it goes on with. How the window is chosen is said by `asks`, the request's settings,
-    `inner`, those of the conversation and the API key, and `outer`, the server's; a model's are between the two.
+    `inner`, the API key's, and `outer`, the server's. The conversation's go before `inner`, the model's before `outer`.
     """
 
     window: Window
@@ -53,6 +53,16 @@ def suited(asked: Asked, model: Model) -> Asked:
     words = {"reasoning", "parallel_tool_calls", *SAMPLING} - capabilities
     unneeded = dict.fromkeys(words)
     return msgspec.structs.replace(asked, parameters=msgspec.structs.replace(asked.parameters, **unneeded))
+
+
+def options_for(asked: Asked, model: Model) -> Options:
+    """How a model is asked for it: with the model's own defaults, and nothing that its engine does not know."""
+    return Options(
+        model=model.served_as,
+        parameters=asked.parameters.over(model.defaults),
+        prefill=asked.continues is not None,
+        extra=asked.extra if "extra" in model.engine.capabilities else {},
+    )
 
 
 def check_messages(messages: Sequence[Message], model: Model) -> None:

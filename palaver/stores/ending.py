@@ -186,7 +186,7 @@ def _give_back_head(session: Session, held: Row) -> None:
             "head_before_question", conversation=held["conversation"], question=held["question"]
         )
         before = row["head_before"] if row else question["parent"]
-    before = _living(session, before)
+    before = places.living_from(session, before)  # it may be deleted by now
     if before is not None:
         session.run(
             "give_back_head",
@@ -197,13 +197,3 @@ def _give_back_head(session: Session, held: Row) -> None:
             now=now(),
         )
         session.run("hand_head_on", turn=held["seq"], question=held["question"], head=before)
-
-
-def _living(session: Session, message: int | None) -> int | None:
-    """A message or, where it was deleted meanwhile, the nearest one above that was not: a tombstone is no head."""
-    while message is not None:
-        row = session.one("place_above", seq=message)
-        if row is None or row["deleted_at"] is None:
-            break
-        message = row["parent"]
-    return message

@@ -10,6 +10,7 @@ from palaver.core.message import Message
 from palaver.core.parameters import Parameters
 from palaver.stores.base import Deleted
 from palaver.stores.database import Row, Session
+from palaver.stores.places import living_from
 from palaver.stores.rows import now, portions, receipt_of, to_json
 
 
@@ -173,13 +174,10 @@ def remove_tombstones(session: Session, conversation: int, seq: int | None) -> i
 def lift_head(session: Session, conversation: int, gone: set[int]) -> None:
     """Let the head fall off messages that are to go, and off tombstones: to the nearest one above that stays."""
     row = session.one("head_of", seq=conversation)
-    head = row["head"] if row else None
-    while head is not None:
-        place = session.one("place_above", seq=head)
-        if place is None or (head not in gone and place["deleted_at"] is None):
-            break
-        head = place["parent"]
-    if row is not None and head != row["head"]:
+    if row is None:
+        return
+    head = living_from(session, row["head"], gone)
+    if head != row["head"]:
         session.run("put_head", conversation=conversation, head=head)
 
 

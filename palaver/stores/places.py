@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -213,6 +213,16 @@ def _continued(session: Session, row: Row) -> Place:
             "This reply has no question any more that it could go on to answer.", param="parent"
         )
     return Place(conversation=row["conversation"], parent=node_of(question), exact=True, continues=row)
+
+
+def living_from(session: Session, message: int | None, gone: Collection[int] = frozenset()) -> int | None:
+    """A message or, where it is a tombstone or among those that are to go, the nearest one above that is neither."""
+    while message is not None:
+        row = session.one("place_above", seq=message)
+        if row is None or (message not in gone and row["deleted_at"] is None):
+            break
+        message = row["parent"]
+    return message
 
 
 def conversation_named(

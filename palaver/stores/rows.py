@@ -55,6 +55,7 @@ def to_json(value: Any) -> str:
 
 
 def portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The same, some at a time: as many as one statement names."""
     for at in range(0, len(rows), AT_ONCE):
         yield rows[at : at + AT_ONCE]
 

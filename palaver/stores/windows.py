@@ -244,11 +244,11 @@ def _added(messages: Sequence[Message], depth: int) -> list[Step]:
 
 
 def _known(session: Session, find: str, owner: int, values: Sequence[object]) -> int | None:
-    """The number of what is stored once by content; -1 for what is not stored yet, None for no values."""
+    """The number of what is stored once by content; that of no row where it is not yet, None for no values."""
     if not values:
         return None
     row = session.one(find, owner=owner, hash=writing.content_hash(values))
-    return row["seq"] if row else -1
+    return row["seq"] if row else NOBODY
 
 
 def _steps(session: Session, seq: int, since: int) -> list[Step]:
