@@ -7,8 +7,8 @@ from functools import partial
 
 from palaver.core.calls import check_results
 from palaver.core.errors import InvalidRequest
-from palaver.core.message import Message
-from palaver.core.path import RESULTS, Step
+from palaver.core.message import RESULTS, Message
+from palaver.core.path import Step
 from palaver.core.tree import History, apart
 from palaver.running import Beginning
 from palaver.stores.base import Prompt, Store

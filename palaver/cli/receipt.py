@@ -1,6 +1,6 @@
 """A receipt as lines of text: what a model saw of a conversation, what not, and why. Pure.
 
-1–48  left out: 48 messages; there was no room for them
+1–48  left out: 48 messages; the window begins after them
   49  user       3k7q  17 tokens
   50  assistant  x0mz  5 tokens
       … 7 messages, 84 tokens …

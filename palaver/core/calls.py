@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from palaver.core.errors import InvalidRequest
-from palaver.core.message import Message
+from palaver.core.message import RESULTS, Message
+
+
+def is_of_tools(message: Message) -> bool:
+    """Whether a message makes calls of tools, or is the result of one."""
+    return bool(message.role in RESULTS or message.tool_calls or message.function_call)
 
 
 def unasked_result(messages: Sequence[Message], start: int = 0) -> int | None:
@@ -19,7 +24,7 @@ def unasked_result(messages: Sequence[Message], start: int = 0) -> int | None:
     >>> unasked_result([call, Message("tool", "noon", tool_call_id="call_2")])
     1
     """
-    if not any(message.role in ("tool", "function") for message in messages[start:]):
+    if not any(message.role in RESULTS for message in messages[start:]):
         return None
     ids: set[str | None] = set()
     names: set[str | None] = set()

@@ -33,6 +33,8 @@ DEEPEST = 200
 _BRACKET = re.compile(r"[\[\]{}]")
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+RESULTS: tuple[Role, ...] = ("tool", "function")
+"""The roles of messages with what a tool answered."""
 
 
 class TextPart(msgspec.Struct, tag="text", tag_field="type", frozen=True):

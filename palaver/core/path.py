@@ -10,9 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from palaver.core.message import Message
-
-RESULTS = ("tool", "function")
+from palaver.core.message import RESULTS, Message
 
 
 class Step(msgspec.Struct, frozen=True):

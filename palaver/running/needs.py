@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from palaver.core.calls import is_of_tools
 from palaver.core.errors import UnsupportedParameter
 from palaver.core.message import (
     AudioUrlPart,
@@ -99,7 +100,7 @@ def _needs(asked: Asked) -> Iterator[tuple[str, str]]:
 
 
 def _needs_of(message: Message) -> Iterator[tuple[str, str]]:
-    if message.role in ("tool", "function") or message.tool_calls or message.function_call:
+    if is_of_tools(message):
         yield "tools", "messages"
     for part in message.content if isinstance(message.content, list) else ():
         if not isinstance(part, TextPart | RefusalPart):

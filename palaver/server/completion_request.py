@@ -10,7 +10,7 @@ import msgspec
 from starlette.datastructures import Headers
 
 from palaver.chat import HEAD, ChatRequest
-from palaver.core.calls import check_results
+from palaver.core.calls import check_results, is_of_tools
 from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters
@@ -191,7 +191,7 @@ def _check_tool_messages(messages: Sequence[Message], capabilities: frozenset[st
     if "tools" in capabilities:
         return
     for i, message in enumerate(messages):
-        if message.role in ("tool", "function") or message.tool_calls or message.function_call:
+        if is_of_tools(message):
             raise UnsupportedParameter(
                 f"The model {model} takes no tool calls and results.", param=f"messages[{i}]"
             )

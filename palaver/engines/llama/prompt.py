@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from palaver.core.calls import is_of_tools
 from palaver.core.errors import InvalidRequest, UnsupportedParameter
-from palaver.core.message import Message, RefusalPart, TextPart
+from palaver.core.message import RESULTS, Message, RefusalPart, TextPart
 from palaver.core.parameters import Sampling
-from palaver.engines.llama.tools import RESULTS, Escape, tool_calls, tool_result
+from palaver.engines.llama.tools import Escape, tool_calls, tool_result
 
 BREAK = "\u200b"
 """A zero-width space: no control token has one, and readers do not see it."""
@@ -88,7 +89,7 @@ def _message(
     number: int, message: Message, escape: Escape, called: dict[str, str], tools: bool
 ) -> dict[str, Any]:
     """`called` are the names of the functions that were called, by the calls' ids."""
-    if not tools and (message.role in RESULTS or message.tool_calls or message.function_call):
+    if not tools and is_of_tools(message):
         raise UnsupportedParameter(
             f"This model has no tools: `messages[{number}]` is part of a tool call.",
             param=f"messages[{number}]",

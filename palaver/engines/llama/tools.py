@@ -16,8 +16,6 @@ from palaver.core.errors import InvalidRequest
 from palaver.core.message import DEEPEST, FunctionCall, Message
 from palaver.core.parameters import Tool
 
-RESULTS = ("tool", "function")
-"""The roles of messages with what a tool answered."""
 NOT_JSON = "text"
 """The name under which arguments stand that are no JSON object."""
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}

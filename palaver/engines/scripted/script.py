@@ -10,10 +10,9 @@ from typing import Any
 import msgspec
 
 from palaver.core.errors import ConfigError
-from palaver.core.message import Message
+from palaver.core.message import RESULTS, Message
 
 FAILURE = re.compile(r"(unavailable|refused)|(break|stall|timeout)(?: after (\d+) tokens?)?")
-RESULTS = ("tool", "function")
 
 
 class ScriptedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
