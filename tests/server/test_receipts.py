@@ -18,6 +18,7 @@ from palaver.core.turn import Accepted, ContentDelta, Finish, TurnState, Usage
 from palaver.core.window_settings import WindowSettings
 from palaver.server.app import ServerSettings
 from palaver.stores.sqlite_upkeep import check
+from tests.receipts import is_that_of
 from tests.server.conftest import Door, HandEngine, opened, until
 from tests.stores.sqlite_files import tables
 
@@ -90,16 +91,6 @@ async def delete(door: Door, path: str) -> None:
 
 def places(receipt: dict[str, Any]) -> list[int]:
     return [message["place"] for message in receipt["messages"]]
-
-
-def is_that_of(context: dict[str, Any], receipt: dict[str, Any]) -> bool:
-    """Whether a context in a reply is the receipt as it is later: what is new may be counted only then."""
-    early, late = context["messages"], receipt["messages"]
-    for message, same in zip(early, late, strict=True):
-        assert message["tokens"] in (None, same["tokens"])
-    return context == receipt | {
-        "messages": [each | {"tokens": message["tokens"]} for message, each in zip(early, late, strict=True)]
-    }
 
 
 def left_out(receipt: dict[str, Any]) -> list[tuple[int, int, str]]:
