@@ -16,10 +16,19 @@ from palaver.server.headers import is_together
 from palaver.server.route import Operation, json_response, path_value
 
 
+class ModelCache(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether what a model computes of its conversations can be saved and shared between them; else the `reason`, in
+    words that go on "because"."""
+
+    kept: bool
+    reason: str | UnsetType = UNSET
+
+
 class ModelBody(msgspec.Struct, frozen=True, kw_only=True):
     """A model. `created` is 0: it is not known. What is not known of the rest is left out.
 
-    `loading` is there while it is being loaded: how much of it is, from 0 to 1.
+    `kv_cache` is there for models that answer and run here. `loading` is there while it is being loaded: how much of it
+    is, from 0 to 1.
     """
 
     id: str
@@ -32,6 +41,7 @@ class ModelBody(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | UnsetType = UNSET
     description: str | UnsetType = UNSET
     aliases: list[str]
+    kv_cache: ModelCache | UnsetType = UNSET
     loading: float | UnsetType = UNSET
 
 
@@ -89,5 +99,13 @@ def _shown(model: Model) -> ModelBody:
         context_length=UNSET if model.context_size is None else model.context_size,
         description=model.description or UNSET,
         aliases=list(model.aliases),
+        kv_cache=_cache(model),
         loading=UNSET if model.loading is None else model.loading,
     )
+
+
+def _cache(model: Model) -> ModelCache | UnsetType:
+    """Whether its KV cache is kept; unset where nobody here could keep one."""
+    if model.kind != "chat" or model.unkept is None:
+        return UNSET
+    return ModelCache(kept=not model.unkept, reason=model.unkept or UNSET)

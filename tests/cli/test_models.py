@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from palaver.cli.models.list import rows
 from palaver.engines.pocket import POCKET
 from tests.cli.running import palaver, said, serving
 
@@ -238,3 +239,18 @@ def test_fallbacks_are_checked_at_the_start(tmp_path: Path) -> None:
     assert "fallbacks of scripted" in done.stderr
     done = palaver(tmp_path, "serve", "--fallback", "pocket=pocket", **here(tmp_path))
     assert "falls back on itself" in done.stderr
+
+
+def test_the_row_of_a_model_whose_kv_cache_is_not_kept() -> None:
+    model = {"id": "m", "type": "chat", "description": "GGUF file m.gguf", "aliases": ["a", "b"]}
+    unkept = {"kv_cache": {"kept": False, "reason": "it has recurrent layers"}}
+    told = [
+        rows([each], "m")[0][-1]
+        for each in (model, model | {"kv_cache": {"kept": True}}, model | unkept, {"id": "m"} | unkept)
+    ]
+    assert told == [
+        "GGUF file m.gguf (also a, b)",
+        "GGUF file m.gguf (also a, b)",
+        "GGUF file m.gguf (also a, b)  KV cache not kept: it has recurrent layers",
+        "KV cache not kept: it has recurrent layers",
+    ]

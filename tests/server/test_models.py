@@ -79,6 +79,28 @@ async def test_what_a_model_is_for_and_how_far_it_is_loaded(
     ]
 
 
+async def test_whether_the_kv_cache_of_a_model_is_kept(
+    shared_door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = shared_door.chat.catalog
+    plain = await catalog.find("test/hand")
+    windowed = msgspec.structs.replace(plain, unkept="it attends to a sliding window")
+    embedder = msgspec.structs.replace(windowed, kind="embedding")
+    keeping = msgspec.structs.replace(plain, unkept="")
+
+    async def models() -> list[Model]:
+        return [plain, windowed, embedder, keeping]
+
+    monkeypatch.setattr(catalog, "models", models)
+    _, body = await shared_door.get("/v1/models")
+    assert [model.get("kv_cache") for model in body["data"]] == [
+        None,
+        {"kept": False, "reason": "it attends to a sliding window"},
+        None,
+        {"kept": True},
+    ]
+
+
 async def test_a_model_that_makes_embeddings_answers_nothing(
     shared_door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,11 +33,18 @@ def rows(models: Sequence[Mapping[str, Any]], default: str) -> list[list[str]]:
             model["id"],
             f"{model['context_length']:,} tokens" if model.get("context_length") else "",
             "embeddings" if model.get("type") == "embedding" else "",
-            line(model.get("description", "")) + _aliases(model.get("aliases", ())),
+            "  ".join(filter(None, [_described(model), _unkept(model)])),
         ]
         for model in models
     ]
 
 
-def _aliases(aliases: Sequence[str]) -> str:
-    return f" (also {', '.join(aliases)})" if aliases else ""
+def _described(model: Mapping[str, Any]) -> str:
+    aliases = model.get("aliases", ())
+    return line(model.get("description", "")) + (f" (also {', '.join(aliases)})" if aliases else "")
+
+
+def _unkept(model: Mapping[str, Any]) -> str:
+    """Why its KV cache is not kept, where the server says so."""
+    cache = model.get("kv_cache") or {"kept": True}
+    return "" if cache["kept"] else f"KV cache not kept: {line(cache['reason'])}"

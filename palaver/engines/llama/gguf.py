@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from palaver.engines.llama.architectures import KEYS, why_unkept
 from palaver.engines.llama.gguf_file import read, unusable
 
 WANTED = re.compile(
@@ -21,6 +22,7 @@ WANTED = re.compile(
     r"|tokenizer\.(chat_template|ggml\.(tokens|token_type|(fim_)?(pre|suf|mid|prefix|suffix|middle)_token_id))"
     r"|.+\.(context_length|pooling_type|block_count|embedding_length)"
     r"|.+\.attention\.(head_count|head_count_kv|key_length|value_length)"
+    rf"|{KEYS}"
 )
 """The keys whose values are kept."""
 
@@ -54,7 +56,8 @@ class Gguf(msgspec.Struct, frozen=True, kw_only=True):
     numbers of those before a text's beginning, before its end, and before what fills the gap between. With a
     `pooling` (llama.cpp's number of it) a model makes vectors of texts, and does not chat. `size` is that of all its
     files in bytes, `width` how many numbers stand for a token, and `cache_numbers` how many are kept of each token
-    of a context.
+    of a context. `unkept` is why its KV cache cannot be saved and shared, in words that go on "because"; empty where
+    it can. `files` are where it was read.
     """
 
     architecture: str
@@ -71,6 +74,8 @@ class Gguf(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     width: int = 0
     cache_numbers: int = 0
+    unkept: str = ""
+    files: tuple[Path, ...] = ()
 
     @property
     def tokenizer(self) -> str:
@@ -111,6 +116,8 @@ def inspect(path: Path) -> Gguf:
         size=sum(file.stat().st_size for file in (path, *others)),
         width=max(0, _value_of(values, f"{architecture}.embedding_length", 0)),
         cache_numbers=_cache_numbers(values, architecture),
+        unkept=why_unkept(architecture, values, makes_vectors=bool(pooling)),
+        files=(path, *others),
     )
 
 

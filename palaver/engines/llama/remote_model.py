@@ -12,6 +12,7 @@ import msgspec
 
 from palaver.core.errors import EngineRefused, EngineUnavailable
 from palaver.engines.llama.gguf import GAP, MARKER, Gguf
+from palaver.engines.llama.remote_file import why_unkept
 
 CHECK_SECONDS = 5.0
 """How long the server may take to say what it is."""
@@ -83,6 +84,7 @@ class Props(msgspec.Struct, frozen=True, kw_only=True):
     build_info: str = ""
     total_slots: int = 0
     role: str = ""
+    modalities: Any = None
     default_generation_settings: _Generation = _Generation()
 
 
@@ -185,6 +187,9 @@ async def _read_model(session: aiohttp.ClientSession, base: str, props: Props) -
             vocabulary=max(0, meta.n_vocab),
             gap_tokens=await _gap_tokens(ask),
             width=max(0, meta.n_embd),
+            unkept=await why_unkept(
+                props.model_path, props.modalities, (meta.n_vocab, meta.n_ctx_train, meta.n_embd)
+            ),
         ),
         slots=props.total_slots,
         context=props.default_generation_settings.n_ctx,

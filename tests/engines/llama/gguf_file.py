@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-U32, I32, STRING, ARRAY = 4, 5, 8, 9
+U32, I32, BOOL, STRING, ARRAY = 4, 5, 7, 8, 9
 F32, Q8_0, F64 = 0, 8, 28
 
 
@@ -14,9 +14,11 @@ def string(text: str | bytes) -> bytes:
 
 
 def value(content: Any) -> bytes:
-    """A value with its type: text, an int, or a list of either."""
+    """A value with its type: text, an int, whether something is so, or a list of texts or ints."""
     if isinstance(content, str):
         return struct.pack("<I", STRING) + string(content)
+    if isinstance(content, bool):
+        return struct.pack("<I?", BOOL, content)
     if isinstance(content, int):
         return struct.pack("<Ii", I32, content)
     head = struct.pack("<I", ARRAY)
