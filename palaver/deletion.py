@@ -1,9 +1,14 @@
 """Deleting while palaver runs: what is being answered there is stopped first, so that its readers hear an end and
-nothing of it comes after."""
+nothing of it comes after. And what engines have computed of it is erased: before, so that no crash leaves any of it,
+and after, for what was computed meanwhile."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from palaver.chat import Chat
+from palaver.core.errors import ConversationNotFound
 from palaver.stores.base import Conversation, Deleted
 
 DELETED = "Something in its conversation was deleted while it was being answered."
@@ -16,6 +21,16 @@ class Deletion:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         self._store = chat.store
+        self._catalog = chat.catalog
+
+    @contextlib.asynccontextmanager
+    async def _forgotten(self, owner: str, *conversations: str | None) -> AsyncIterator[None]:
+        """Before the block, and after it, erase what engines hold of these conversations; None is all of an owner's."""
+        for conversation in conversations:
+            await self._catalog.forget(owner, conversation)
+        yield
+        for conversation in conversations:
+            await self._catalog.forget(owner, conversation)
 
     async def message(self, owner: str, conversation: str, message: str, *, branch: bool = False) -> Deleted:
         """Delete a message of a conversation (ids), with `branch` all below it too.
@@ -26,7 +41,8 @@ class Deletion:
         await self._store.items(owner, conversation, to=message, limit=1)
         await self._chat.stop_turns(owner, DELETED, conversation=conversation)
         delete = self._store.delete_branch if branch else self._store.delete_message
-        return await delete(owner, message)
+        async with self._forgotten(owner, conversation):
+            return await delete(owner, message)
 
     async def turn(self, owner: str, turn: str) -> Deleted:
         """Delete a turn's replies, and its question unless something else answers it. Raises TurnNotFound."""
@@ -34,31 +50,56 @@ class Deletion:
         await self._chat.cancel(owner, turn, DELETED)
         if live is not None and live.conversation is None:
             return Deleted()  # it was not stored, and has just gone
-        return await self._store.delete_turn(owner, turn)
+        record = await self._store.turn(owner, turn)
+        async with self._forgotten(owner, record.conversation):
+            return await self._store.delete_turn(owner, turn)
 
     async def conversation(self, owner: str, conversation: str) -> Deleted:
         """Delete a conversation (an id). Raises ConversationNotFound."""
         await self._chat.stop_turns(owner, DELETED, conversation=conversation)
-        return await self._store.delete_conversation(owner, conversation)
+        async with self._forgotten(owner, conversation):
+            return await self._store.delete_conversation(owner, conversation)
 
     async def end_user(self, owner: str, end_user: str) -> Deleted:
         """Delete all conversations of an end user, and the name; nothing where there is none."""
-        await self._chat.stop_turns(
-            owner, DELETED, conversations=await self._store.conversations_of(owner, end_user)
-        )
-        return await self._store.delete_end_user(owner, end_user)
+        conversations = await self._store.conversations_of(owner, end_user)
+        await self._chat.stop_turns(owner, DELETED, conversations=conversations)
+        async with self._forgotten(owner, *conversations):
+            return await self._store.delete_end_user(owner, end_user)
 
     async def owner(self, owner: str) -> Deleted:
         """Delete everything of an owner; nothing where there is none."""
         await self._chat.stop_turns(owner, DELETED)
-        return await self._store.delete_owner(owner)
+        async with self._forgotten(owner, None):
+            return await self._store.delete_owner(owner)
 
     async def aged(self, before: int, owner: str | None = None) -> Deleted:
         """Delete conversations last updated before this time (milliseconds since 1970), of an owner or of all.
 
         Those with a turn that runs or waits stay.
         """
-        return await self._store.delete_aged(before, owner=owner)
+        deleted = await self._store.delete_aged(before, owner=owner)
+        await self.sweep()
+        return deleted
+
+    async def expired(self, now: int) -> Deleted:
+        """Delete temporary conversations whose time is over at `now` (milliseconds since 1970)."""
+        deleted = await self._store.delete_expired(now)
+        await self.sweep()
+        return deleted
+
+    async def sweep(self) -> int:
+        """Erase what engines hold of conversations that are not there any more. How much that was."""
+        held = [each for cache in (await self._catalog.kv_caches()).values() for each in cache.held]
+        erased = 0
+        for owner, conversation in sorted({(each.owner, each.conversation or "") for each in held}):
+            if not conversation:
+                continue  # of what is not stored nothing is kept, only what is in use
+            try:
+                await self._store.conversation(owner, conversation)
+            except ConversationNotFound:
+                erased += await self._catalog.forget(owner, conversation)
+        return erased
 
     async def preview_aged(
         self, before: int, owner: str | None = None, *, show: int = 100

@@ -11,6 +11,7 @@ import structlog
 
 from palaver.chat import Chat
 from palaver.core.errors import StoreError
+from palaver.deletion import Deletion
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class Keeper:
     """
 
     def __init__(self, chat: Chat, retain: float = 0.0, *, clock: Callable[[], float] = time.time) -> None:
-        self._store = chat.store
+        self._deletion = Deletion(chat)
         self._retain = retain
         self._clock = clock
 
@@ -66,12 +67,13 @@ class Keeper:
     async def look(self) -> None:
         """Delete what has had its time. Raises StoreError."""
         now = int(self._clock() * 1000)
-        expired = await self._store.delete_expired(now)
+        await self._deletion.sweep()  # a process may have died between a deletion and this
+        expired = await self._deletion.expired(now)
         if expired.conversations:
             log.info("deleted temporary conversations", conversations=expired.conversations)
         if not self._retain:
             return
-        aged = await self._store.delete_aged(now - int(self._retain * DAY * 1000))
+        aged = await self._deletion.aged(now - int(self._retain * DAY * 1000))
         if aged.conversations:
             log.info(
                 "deleted conversations that are older than is kept",

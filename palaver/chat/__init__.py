@@ -26,6 +26,7 @@ from palaver.chat.request import (
     is_stored,
 )
 from palaver.chat.resends import Resends
+from palaver.chat.settling import Settling
 from palaver.chat.texts import TextRequest
 from palaver.chat.waiting import LOOK_AGAIN, Queues
 from palaver.chat.windows import Windows
@@ -68,6 +69,7 @@ class Chat:
         self._closed = False
         self.windows = Windows(store, catalog, self.settings, clock)
         """What turns show their models, before and after."""
+        self._settling = Settling(self.windows.prepared)
         self.completing = Completing(catalog, self._check_open, self._new_turn)
         """What it does besides turns."""
 
@@ -171,7 +173,9 @@ class Chat:
             on_end()
             if not self._closed:
                 self.windows.count(turn)
+                self._settling.turn_ended(turn, self.windows.fitting(stored=True))
 
+        self._settling.turn_begins(turn.window.conversation)
         self._running[id] = turn
         turn.start(ended)
 
@@ -261,6 +265,7 @@ class Chat:
             turn.hurry()
         if turns:
             await asyncio.wait([t.task for t in turns])
+        await self._settling.close()
         await self.windows.close()
         await self.catalog.close()
 

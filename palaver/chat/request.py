@@ -114,6 +114,8 @@ def admission_of(
 
 def asked_of(request: ChatRequest, conversation: str | None, turn: str, settings: WindowSettings) -> Asked:
     """What a model is asked for a request, before its window is chosen. `settings` are the server's."""
+    may_keep = conversation is not None and not request.is_task
+    named = request.conversation is not None or request.parent is not None
     return Asked(
         window=Window(
             owner=request.owner,
@@ -121,12 +123,14 @@ def asked_of(request: ChatRequest, conversation: str | None, turn: str, settings
             turn=turn,
             messages=(),
             tools=tuple(request.tools),
+            kept=may_keep and named,
         ),
         parameters=request.parameters,
         extra=request.extra,
         asks=request.window,
         inner=request.key_window or WindowSettings(),
         outer=settings,
+        may_keep=may_keep,
     )
 
 

@@ -23,6 +23,7 @@ from palaver.live import LiveReply
 from palaver.running import Beginning, Fitting, RunningTurn
 from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold
 from palaver.running.needs import check_can_continue, options_for
+from palaver.running.preparing import Prepared
 from palaver.stores.base import Store
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,8 @@ class Windows:
         self._clock = clock
         self._known = CountsKnown()
         self._sizes = SizesTold()
+        self.prepared = Prepared()
+        """Epochs that are ready to be begun."""
         self._counting_now: set[asyncio.Task[None]] = set()
 
     def fitting(self, *, stored: bool) -> Fitting:
@@ -150,7 +153,7 @@ class Windows:
         return await beginning(self._store, request.owner, history, prompt, exact=exact)
 
     def _fitting(self, kept: CountsKept | None) -> Fitting:
-        return Fitting(kept, self._known, self._sizes, self._clock, self._new_epoch)
+        return Fitting(kept, self._known, self._sizes, self._clock, self._new_epoch, self.prepared)
 
     def _new_epoch(self) -> str:
         return ids.EPOCH + ids.id_body(int(self._clock() * 1000), secrets.token_bytes(ids.RANDOM_BYTES))

@@ -126,6 +126,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "machine's."
         ),
     ] = 0
+    kv_memory: Annotated[
+        Bytes,
+        Meta(
+            description="How much memory snapshots of conversations' KV caches may take, in bytes or as 512MB; 0 keeps "
+            "none there."
+        ),
+    ] = 512_000_000
+    kv_disk: Annotated[
+        Bytes,
+        Meta(
+            description="How much of the disk such snapshots may take, beside the store; 0 keeps none, and after a "
+            "restart prompts are prefilled anew."
+        ),
+    ] = 4_000_000_000
     grace: Annotated[
         Seconds,
         Meta(
@@ -241,6 +255,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not self.store:
             return self.folder / "palaver.db"
         return Path(self.store.removeprefix("sqlite://")[1:]).expanduser()
+
+    @property
+    def kv_folder(self) -> Path:
+        """Where snapshots of KV caches are, beside the store: they belong to its conversations."""
+        return self.store_path.with_name(self.store_path.name + "-kv")
 
     @property
     def on_loopback(self) -> bool:

@@ -36,7 +36,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Above(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn may go on with: the turn above it that has an epoch.
+    """What a turn may go on with: the turn above it that has an epoch, by its id.
 
     `same_instructions` and `same_tools` say whether the new turn has them too. `asked` is the depth of the message
     that it answered, which its prompt ended in; `seen` are the depths (from, up to) that this showed. Its
@@ -45,6 +45,7 @@ class Above(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     epoch: Epoch
+    turn: str = ""
     same_instructions: bool
     same_tools: bool
     asked: int

@@ -36,9 +36,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `instructions` and `tools` are how many there were. `context_size` is the most that prompt and reply may have in
     tokens, None where that is not known; `reserved` of it were kept free for the reply. `prompt_tokens` is how long
-    the prompt was: as the engine `counted` it, or by an estimate; None where neither was needed. `began` says that
-    the turn began its epoch. `tokenizer` is by what single messages are counted, None where they are not.
-    `continues` is whether the prompt ended in the beginning of the reply.
+    the prompt was: as the engine `counted` it, or by an estimate; None where neither was needed. `cached_tokens` of it
+    were not prefilled again; None where the engine does not say. `began` says that the turn began its epoch; `settled`
+    says that this epoch was begun, and its beginning prefilled, while nobody waited. `tokenizer` is by what single
+    messages are counted, None where they are not. `continues` is whether the prompt ended in the beginning of the
+    reply.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: str
     reason: Reason
     began: bool
+    settled: bool = False
     path: int
     seen: list[tuple[int, int]]
     left_out: list[LeftOut] = []
@@ -54,6 +57,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context_size: int | None = None
     reserved: int = 0
     prompt_tokens: int | None = None
+    cached_tokens: int | None = None
     counted: Literal["engine", "estimate"] | None = None
     tokenizer: str | None = None
     continues: bool = False

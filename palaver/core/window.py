@@ -24,7 +24,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     `conversation` and `turn` are ids; `conversation` is None for a turn that is not stored. `tools` are what the
     model may call. `epoch_began` is when the epoch of this window began, in seconds since 1970: what a template says
-    of the day is said as of then, so that its prompts stay alike. None is now.
+    of the day is said as of then, so that its prompts stay alike. None is now. `epoch` is its id, empty where there is
+    none. `kept` says that what is computed of it may be kept on disk: not for what is not stored, nor for what an app
+    asks once on its own account.
     """
 
     owner: str
@@ -33,6 +35,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     epoch_began: int | None = None
+    epoch: str = ""
+    kept: bool = False
 
 
 def composed(

@@ -39,6 +39,39 @@ class Embedded(msgspec.Struct, frozen=True):
     prompt_tokens: int
 
 
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A computed prompt that an engine holds, so that it need not be prefilled again: in a `slot` of its model (a
+    number), or saved as a snapshot in ``memory`` or on ``disk``.
+
+    `tokens` is about how long it is, `bytes` how large a snapshot is (0 in a slot), `used` when it was used last, in
+    seconds since 1970. `conversation` is None for what belongs to none that is stored.
+    """
+
+    owner: str
+    conversation: str | None
+    where: Literal["slot", "memory", "disk"]
+    slot: int | None = None
+    tokens: int
+    bytes: int = 0
+    used: float
+
+
+class KvCache(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine holds of the prompts of conversations, and what it has counted since it started.
+
+    `unkept` is why it saves no snapshots, None where it does. Quotas are in bytes. `counts` are, in tokens,
+    ``prefilled`` and ``reused`` by turns, ``settled`` (prefilled while nobody waited) and, in times, ``saved``,
+    ``unsaved`` (it did not work, or there was no room), ``restored``, ``evicted``, ``erased`` and ``refused_`` with why
+    a snapshot was not used.
+    """
+
+    held: list[Held] = []
+    unkept: str | None = None
+    memory_quota: int = 0
+    disk_quota: int = 0
+    counts: dict[str, int] = {}
+
+
 class Engine(Protocol):
     """Something that answers. One engine may serve several models; it may be used by many turns at once."""
 
@@ -56,6 +89,7 @@ class Engine(Protocol):
         - ``extra``: parameters that palaver does not know
         - ``count``: it can count a prompt; nobody asks the others how long one is
         - ``prefill``: it can go on with a reply
+        - ``settle``: it keeps what it computed of a prompt, and `settle` prefills ahead of a turn
         - ``completions``: `complete`; ``embeddings``: `embed`
 
         Several replies (`n`) are every engine's duty. An engine that finds out only later what a model's server
@@ -113,6 +147,24 @@ class Engine(Protocol):
         EngineTimeout, EngineRefused.
         """
 
+    async def settle(self, window: Window, options: Options) -> bool:
+        """Prefill what the prompt of a turn after this window begins with, while nobody waits for a reply: work on it
+        stops within one batch when a turn comes, and goes on when that has ended.
+
+        Returns whether it is prefilled now: False where that would cost what the conversation's own next turn needs,
+        or the engine does not do so. May be cancelled; what was done is not lost. Raises EngineUnavailable,
+        EngineTimeout, EngineRefused, ContextLengthExceeded.
+        """
+
+    async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
+        """Erase what was computed for an owner, or for one conversation of theirs; without an owner, everything.
+
+        Returns how much was erased: slots and snapshots. What a running turn has computed is erased when it ends.
+        """
+
+    async def kv_cache(self) -> KvCache | None:
+        """What it holds; None for an engine that does not know."""
+
     async def close(self) -> None:
         """Stop what it runs and free what it holds. May be called twice."""
 
@@ -135,6 +187,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     context_size: int | None = None
     window: WindowSettings = WindowSettings()
     """How windows for this model are chosen, where it was said."""
+    unkept: str | None = None
+    """Why the KV cache of its conversations cannot be kept as snapshots, in words that go on "because"; empty where it
+    can, None where that is another server's affair."""
     fallbacks: tuple[Model, ...] = ()
     loading: float | None = None
     """While it is being loaded, how much of it is: from 0 to 1. None before and after."""
@@ -153,6 +208,19 @@ class Catalog(Protocol):
 
     async def models(self) -> list[Model]:
         """All models that can be named now. Never starts one; an upstream that cannot be reached lists none."""
+
+    async def kv_caches(self) -> dict[str, KvCache]:
+        """What engines hold, by the names of their models; one that serves several stands under the first. Those that
+        do not know, or fail to say, are left out."""
+
+    async def forget(
+        self, owner: str | None = None, conversation: str | None = None, *, model: str | None = None
+    ) -> int:
+        """Have every engine erase as `Engine.forget` does, or only that of the `model` of this name or alias.
+
+        Returns how much was erased. Raises ModelNotFound and, once all others have erased theirs, the EngineError of
+        one that could not.
+        """
 
     async def close(self) -> None:
         """Close every engine."""

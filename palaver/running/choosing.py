@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from palaver.core.epoch import Above, Reason, break_reason, is_grown
+from palaver.core.epoch import Above, Epoch, Reason, break_reason, is_grown
 from palaver.core.errors import ContextLengthExceeded
 from palaver.core.fit import Fitted, Room, TooLong, fit, replayed, settled
 from palaver.core.path import Span, Step, shown, starts
@@ -42,18 +42,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """A window. `reason` is why it is a new one, None where it goes on. Where it surely fits nobody counts
-    `prompt_tokens`."""
+    `prompt_tokens`. `epoch` is the one that it begins, where that was prepared."""
 
     span: Span
     steps: list[Step]
     reason: Reason | None
     prompt_tokens: int | None = None
     is_estimate: bool = False
+    epoch: Epoch | None = None
 
 
 class Choosing:
     """Chooses the window of one turn for one model. `told` is what its engine said of the window that was tried
-    before, `stored` whether anything is known of the turn before."""
+    before, `stored` whether anything is known of the turn before. `prepared` is an epoch that is ready to be begun."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Choosing:
         model: str,
         stored: bool,
         stretch: float,
+        prepared: Epoch | None = None,
     ) -> None:
         self._beginning = beginning
         self._measuring = measuring
@@ -74,6 +76,7 @@ class Choosing:
         self._told = told
         self._model = model
         self._stored = stored
+        self._prepared = prepared
         self.stretch = stretch
         """How much longer prompts are than they are estimated, as far as refusals have told."""
 
@@ -88,6 +91,10 @@ class Choosing:
             span = settled(beginning.steps, above.epoch.span)
             if reason is None and (span is None or not is_grown(above, shown(beginning.steps, span))):
                 reason = "deletion"
+        if reason is None and span is not None and self._told is None:
+            ready = await self._begun_ahead()
+            if ready is not None:
+                return ready
         if span is None:
             await self._look_up()
             if not self._stored:
@@ -95,6 +102,19 @@ class Choosing:
             if beginning.top > 0:  # there is more than could ever fit
                 return await self._anew(reason or "overflow")
         return await self._grown(span or settled(beginning.steps, Span(0)) or Span(0), reason)
+
+    async def _begun_ahead(self) -> Chosen | None:
+        """The window of the epoch that was prepared, if it is still what a new one would be."""
+        epoch, steps = self._prepared, self._beginning.steps
+        if epoch is None or settled(steps, epoch.span) != epoch.span:
+            return None
+        chosen = await self._grown(epoch.span, "overflow")
+        is_it = chosen.span == epoch.span
+        return msgspec.structs.replace(chosen, epoch=epoch) if is_it else None
+
+    async def anew(self, measured: Measured) -> Chosen:
+        """The window of the epoch to come, before this one is full. Raises what `choose` does."""
+        return await self._anew("overflow", measured)
 
     async def _look_up(self) -> None:
         """Read as much of the path as could fit at all, and at least to where a window may start."""

@@ -16,17 +16,20 @@ import msgspec
 import structlog
 
 from palaver.core.epoch import Above, Epoch, break_reason, is_grown
-from palaver.core.errors import ContextLengthExceeded, EngineError
+from palaver.core.errors import EngineError
+from palaver.core.message import Message
 from palaver.core.path import Span, Step, shown
 from palaver.core.receipt import Receipt, seen_and_left_out
-from palaver.core.window import Window, composed
-from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, mode_of, reserved
+from palaver.core.window import Window
+from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, mode_of
 from palaver.engines.base import Model, Options
 from palaver.running.beginning import Beginning, Told
 from palaver.running.choosing import Choosing, Chosen, Limits
-from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold, at_most
+from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold
+from palaver.running.making import Making, strict
 from palaver.running.measuring import Measuring
 from palaver.running.needs import Asked
+from palaver.running.preparing import Prepared
 
 Clock = Callable[[], float]
 
@@ -36,7 +39,8 @@ log = structlog.get_logger(__name__)
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     """A window with the options that go with it, and what it is: its epoch and its receipt.
 
-    `steps` are its messages, and `new` those that no turn of its path showed before.
+    `steps` are its messages, and `new` those that no turn of its path showed before. `above` is the id of the turn
+    whose reply it answers. `room` is how long prompts may be, in tokens, None for any length.
     """
 
     window: Window
@@ -45,10 +49,14 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     receipt: Receipt
     steps: list[Step]
     new: list[Step]
+    made: Making
+    above: str | None = None
+    room: int | None = None
 
 
 class Fitting:
-    """Chooses windows. `kept` is where counts of stored messages are kept; None where nothing is stored."""
+    """Chooses windows. `kept` is where counts of stored messages are kept; None where nothing is stored. `prepared` are
+    epochs that are ready to be begun."""
 
     def __init__(
         self,
@@ -57,7 +65,9 @@ class Fitting:
         sizes: SizesTold,
         clock: Clock,
         new_id: Callable[[], str],
+        prepared: Prepared | None = None,
     ) -> None:
+        self._prepared = prepared or Prepared()
         self._kept = kept
         self._known = known
         self._sizes = sizes
@@ -81,25 +91,65 @@ class Fitting:
         settings = inner.over(model.window.over(asked.outer))
         mode = mode_of(asked.asks, settings, exact=beginning.exact)
         size = await self._size(model, settings, mode, told)
-        made = _Making(asked, beginning, model, options, settings, size)
-        counting = Counting(model, options, asked.window.owner, self._kept, self._known)
+        made = Making(asked, beginning, model, options, settings, size)
         if mode == "strict":
-            return self._kept_whole(made, *await _strict(made, counting))
-        measuring = Measuring(beginning, counting, asked.window, made.composed)
-        choosing = Choosing(
-            beginning,
-            measuring,
-            made.limits,
-            keep=settings.keep or DEFAULT_KEEP,
-            told=told,
-            model=model.name,
-            stored=asked.window.conversation is not None,
-            stretch=self._sizes.stretch(model.name, self._clock()),
-        )
+            return self._kept_whole(made, *await strict(made, self._counting(made)))
+        choosing = self._choosing(made, beginning, made.limits, told)
         chosen = await choosing.choose()
         if told is not None:
             self._sizes.put(model.name, told.context_size, self._clock(), choosing.stretch)
         return self._made(made, "auto", chosen)
+
+    async def next_epoch(
+        self, fitted: Fitted, reply: Message, prompt_tokens: int, started: Epoch | None
+    ) -> tuple[Epoch, Window] | None:
+        """The epoch that follows a turn's, and its window up to the turn's `reply`. `started` is one that was chosen
+        after the turn before. None where there is nothing to keep.
+
+        Raises ContextLengthExceeded, EngineError, StoreError.
+        """
+        made, limits = fitted.made, fitted.made.limits
+        depth = made.beginning.length
+        steps = [*fitted.steps, Step(depth, reply)]
+        if started is None:
+            beginning = Beginning(steps, instructions=made.beginning.instructions)
+            limits = msgspec.structs.replace(limits, room=limits.steady)
+            choosing = self._choosing(made, beginning, limits, None)
+            span = (await choosing.anew((fitted.steps, prompt_tokens))).span
+            if span == fitted.epoch.span:
+                return None
+            started = Epoch(
+                id=self._new_id(),
+                model=made.model.name,
+                reason="overflow",
+                span=span,
+                began=int(self._clock() * 1000),
+            )
+        shows = shown(steps, started.span)
+        if not shows:
+            return None
+        window = made.composed(shows)
+        window = msgspec.structs.replace(
+            window, epoch=started.id, epoch_began=started.began // 1000, kept=fitted.window.kept
+        )
+        return started, window
+
+    def _counting(self, made: Making) -> Counting:
+        return Counting(made.model, made.options, made.asked.window.owner, self._kept, self._known)
+
+    def _choosing(self, made: Making, beginning: Beginning, limits: Limits, told: Told | None) -> Choosing:
+        asked, model, above = made.asked, made.model, beginning.above
+        return Choosing(
+            beginning,
+            Measuring(beginning, self._counting(made), asked.window, made.composed),
+            limits,
+            keep=made.settings.keep or DEFAULT_KEEP,
+            told=told,
+            model=model.name,
+            stored=asked.window.conversation is not None,
+            stretch=self._sizes.stretch(model.name, self._clock()),
+            prepared=self._prepared.get(above.turn if above else None, model.name),
+        )
 
     async def _size(
         self, model: Model, settings: WindowSettings, mode: Mode, told: Told | None
@@ -123,7 +173,7 @@ class Fitting:
         sizes = [size, known, settings.size]
         return min((each for each in sizes if each), default=None)
 
-    def _kept_whole(self, made: _Making, span: Span, steps: list[Step], prompt_tokens: int | None) -> Fitted:
+    def _kept_whole(self, made: Making, span: Span, steps: list[Step], prompt_tokens: int | None) -> Fitted:
         above = made.beginning.above
         reason = break_reason(above, made.model.name)
         if reason is None and above is not None:
@@ -134,10 +184,12 @@ class Fitting:
         chosen = Chosen(span=span, steps=steps, reason=reason, prompt_tokens=prompt_tokens)
         return self._made(made, "strict", chosen)
 
-    def _made(self, made: _Making, mode: Mode, chosen: Chosen) -> Fitted:
+    def _made(self, made: Making, mode: Mode, chosen: Chosen) -> Fitted:
         beginning, now, above = made.beginning, int(self._clock() * 1000), made.beginning.above
         beside, is_new = beginning.beside, False
-        if chosen.reason is None and above is not None:
+        if chosen.epoch is not None:
+            epoch, is_new = chosen.epoch, True
+        elif chosen.reason is None and above is not None:
             epoch = above.epoch
         elif (
             beside is not None
@@ -176,10 +228,13 @@ class Fitting:
             counted=_counted(chosen),
             tokenizer=made.model.engine.tokenizer(made.model.served_as),
             continues=beginning.continues is not None,
+            settled=chosen.epoch is not None,
         )
         window = made.composed(chosen.steps)
         if mode == "auto":  # what is shown as it was sent speaks of the day that it is
             window = msgspec.structs.replace(window, epoch_began=min(epoch.began, now) // 1000)
+        kept = made.asked.window.kept or (made.asked.may_keep and above is not None)
+        window = msgspec.structs.replace(window, epoch=epoch.id, kept=kept)
         return Fitted(
             window=window,
             options=made.lowered(chosen.prompt_tokens, is_estimate=chosen.is_estimate),
@@ -187,6 +242,9 @@ class Fitting:
             receipt=receipt,
             steps=chosen.steps,
             new=[step for step in chosen.steps if above is None or step.depth > above.asked],
+            made=made,
+            above=above.turn if above is not None else None,
+            room=made.limits.steady if made.size is not None else None,
         )
 
 
@@ -202,98 +260,3 @@ def _counted(chosen: Chosen) -> Literal["engine", "estimate"] | None:
     if chosen.prompt_tokens is None:
         return None
     return "estimate" if chosen.is_estimate else "engine"
-
-
-class _Making:
-    """What is known of a window in the making."""
-
-    def __init__(
-        self,
-        asked: Asked,
-        beginning: Beginning,
-        model: Model,
-        options: Options,
-        settings: WindowSettings,
-        size: int | None,
-    ) -> None:
-        self.asked = asked
-        self.beginning = beginning
-        self.model = model
-        self.options = options
-        self.size = size
-        self.most = options.parameters.max_tokens
-        """The longest reply, in tokens; None where nothing says."""
-        self.lowers = (
-            asked.parameters.max_tokens is None or settings.context_length_exceeded_behavior == "truncate"
-        )
-        """Whether that gives way where the prompt needs the room."""
-        self._settings = settings
-        self._reserve = None if size is None else reserved(settings, size, self.most, lowers=self.lowers)
-
-    @property
-    def limits(self) -> Limits:
-        """How long prompts may be."""
-        size, reserve = self.size, self._reserve
-        if size is None or reserve is None:
-            return Limits()
-        room = max(0, size - reserve)
-        usual = max(reserve, reserved(self._settings, size, None, lowers=True))
-        return Limits(
-            size=size,
-            room=room,
-            reply=reserve,
-            sure=max(0, min(room, size - (self.most or 0))),
-            last=size - 1 if self.lowers else room,
-            steady=max(0, size - usual),
-        )
-
-    def reserved(self, mode: Mode, prompt_tokens: int | None) -> int:
-        """How much was kept free for the reply."""
-        if mode == "strict" or self.size is None or self._reserve is None:
-            return 0
-        return max(0, min(self._reserve, self.size - (prompt_tokens or 0)))
-
-    def composed(self, steps: list[Step]) -> Window:
-        """The window that shows these messages."""
-        if self.beginning.continues is not None:
-            steps = [*steps, self.beginning.continues]
-        messages = composed(self.beginning.instructions, steps)
-        return msgspec.structs.replace(self.asked.window, messages=messages)
-
-    def lowered(self, prompt_tokens: int | None, *, is_estimate: bool) -> Options:
-        """The options, with no longer reply than there is room for, as far as that is known and asked for."""
-        if self.size is None or prompt_tokens is None or self.most is None or not self.lowers:
-            return self.options
-        least = (self._reserve or 1) if is_estimate else 1  # an estimate may be far off
-        left = max(least, self.size - prompt_tokens)
-        if self.most <= left:
-            return self.options
-        parameters = msgspec.structs.replace(self.options.parameters, max_tokens=left)
-        return msgspec.structs.replace(self.options, parameters=parameters)
-
-
-async def _strict(made: _Making, counting: Counting) -> tuple[Span, list[Step], int | None]:
-    """All that was sent. Raises ContextLengthExceeded where that is too much."""
-    beginning = made.beginning
-    await beginning.reach(0)
-    span = Span.without(beginning.gap)
-    if beginning.exact:
-        steps = shown(beginning.steps, span)
-    else:
-        steps = [step for step in beginning.as_sent() if not step.deleted]
-    window = made.composed(steps)
-    wanted = made.most or 0
-    if not counting.exact or made.size is None:
-        return span, steps, None  # its engine refuses what is too long in its own time and words
-    if at_most(window.messages, window.tools) + wanted <= made.size:
-        return span, steps, None
-    count = await counting.prompt(window)
-    if count is None or (count + wanted <= made.size and count < made.size):
-        return span, steps, count
-    if count >= made.size:
-        raise ContextLengthExceeded(prompt_tokens=count, context_size=made.size)
-    if not made.lowers:
-        raise ContextLengthExceeded(
-            prompt_tokens=count, context_size=made.size, max_tokens=wanted, param="max_tokens"
-        )
-    return span, steps, count

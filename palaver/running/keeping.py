@@ -51,6 +51,7 @@ def final(receipt: Receipt, outcome: Outcome) -> Receipt:
     return msgspec.structs.replace(
         receipt,
         prompt_tokens=usage.prompt_tokens if usage else receipt.prompt_tokens,
+        cached_tokens=usage.cached_tokens if usage else receipt.cached_tokens,
         counted="engine" if usage else receipt.counted,
         warnings=[*outcome.warnings, *outcome.marks],
     )

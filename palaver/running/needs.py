@@ -24,6 +24,9 @@ from palaver.core.window import Window
 from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import SAMPLING, Model, Options
 
+HINTS = frozenset({"prompt_cache_key"})
+"""Unknown parameters without which a reply is the same: models answer all the same that do not take them."""
+
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of whichever model answers: the request's own parameters, without a model's defaults.
@@ -31,6 +34,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     `window` has no messages yet where they are to be chosen, of what the turn begins with (`running.fitting`).
     `continues` is the reply that it goes on with. How the window is chosen is said by `asks`, the request's settings,
     `inner`, the API key's, and `outer`, the server's. The conversation's go before `inner`, the model's before `outer`.
+    `may_keep` says that what is computed of it may be kept once its conversation has had a turn before: what is asked
+    once may be a chore of an app's.
     """
 
     window: Window
@@ -40,6 +45,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     asks: WindowSettings = WindowSettings()
     inner: WindowSettings = WindowSettings()
     outer: WindowSettings = WindowSettings()
+    may_keep: bool = False
 
 
 def suited(asked: Asked, model: Model) -> Asked:
@@ -95,8 +101,8 @@ def _needs(asked: Asked) -> Iterator[tuple[str, str]]:
         if getattr(asked.parameters, name) not in (None, *NEUTRAL.get(name, ())):
             yield name, name
     yield from needs(asked.parameters, has_tools=bool(asked.window.tools))
-    if asked.extra:
-        yield "extra", min(asked.extra)
+    if wanted := asked.extra.keys() - HINTS:
+        yield "extra", min(wanted)
 
 
 def _needs_of(message: Message) -> Iterator[tuple[str, str]]:

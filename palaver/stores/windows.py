@@ -268,6 +268,7 @@ def _above_of(row: Row, instructions: int | None, tools: int | None) -> Above:
         epoch=_epoch_of(row),
         same_instructions=row["instructions"] == instructions,
         same_tools=is_known and row["tools"] == tools,
+        turn=row["turn"],
         asked=row["asked"],
         prompt_tokens=row["prompt_tokens"],
         completion_tokens=row["completion_tokens"],

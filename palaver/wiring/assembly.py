@@ -27,7 +27,7 @@ from palaver.server.app import ServerSettings, build_app
 from palaver.stores.ownership import Owner
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
-from palaver.wiring.models import catalog_of
+from palaver.wiring.models import catalog_of, snapshots_of
 from palaver.wiring.windows import window_of
 
 START_PATIENCE = 30.0
@@ -99,7 +99,9 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
     """
     _log_through_logging()
     async with contextlib.AsyncExitStack() as stack:
-        catalog, default_model = catalog_of(config)
+        snapshots = snapshots_of(config)
+        stack.push_async_callback(snapshots.close)  # once what the models held is saved
+        catalog, default_model = catalog_of(config, snapshots)
         stack.push_async_callback(catalog.close)
         store = SqlStore(await SqliteDatabase.open(config.store_path))
         stack.push_async_callback(store.close)

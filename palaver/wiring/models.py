@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -19,7 +20,14 @@ from palaver.engines.catalog.gone import GoneEngine
 from palaver.engines.catalog.local import in_hub_cache
 from palaver.engines.catalog.quants import is_meant
 from palaver.engines.catalog.references import hub_name, usable_name
-from palaver.engines.llama import LlamaEngine, LlamaSettings, ModelMemory, RemoteEngine, RemoteSettings
+from palaver.engines.llama import (
+    LlamaEngine,
+    LlamaSettings,
+    ModelMemory,
+    RemoteEngine,
+    RemoteSettings,
+    Snapshots,
+)
 from palaver.engines.pocket import POCKET
 from palaver.engines.scripted import ScriptedEngine
 from palaver.wiring.upstreams import key_variable, upstreams_of
@@ -35,20 +43,32 @@ POCKET_DESCRIPTION = "Built-in demo model of 4 MB: remembers what it is told and
 log = structlog.get_logger(__name__)
 
 
-def catalog_of(config: Config) -> tuple[ModelCatalog, str]:
+class Shared(NamedTuple):
+    """What the models on this machine share."""
+
+    memory: ModelMemory
+    snapshots: Snapshots | None
+
+
+def snapshots_of(config: Config) -> Snapshots:
+    """Where the KV caches of conversations are kept, beside the store: only for the one process that owns that."""
+    return Snapshots(config.kv_folder, memory_quota=config.kv_memory, disk_quota=config.kv_disk)
+
+
+def catalog_of(config: Config, snapshots: Snapshots | None = None) -> tuple[ModelCatalog, str]:
     """The models that may be named, and the name of the one that answers where none is. Raises ConfigError."""
     added = AddedModels(config.folder).all()
-    memory = ModelMemory(config.memory or None)
-    own, default = _default(config, added, memory)
+    shared = Shared(ModelMemory(config.memory or None), snapshots)
+    own, default = _default(config, added, shared)
     here = {spec.name: spec for spec in own}
     for model in added:
         if model.name not in here:
-            here[model.name] = _added(config, model, memory)
+            here[model.name] = _added(config, model, shared)
         elif not any(spec.name == model.name and _is_file_of(spec, model) for spec in own):
             log.warning("an added model is hidden by another of its name", model=model.name)
     if config.llama_server:
         here[LLAMA_SERVER] = _llama_server(config)
-    here.setdefault("pocket", _pocket(config))
+    here.setdefault("pocket", _pocket(config, snapshots))
     fallbacks = {name: others.split("+") for name, others in config.fallback.items()}
     catalog = ModelCatalog(
         models=list(here.values()),
@@ -60,7 +80,7 @@ def catalog_of(config: Config) -> tuple[ModelCatalog, str]:
     return catalog, default
 
 
-def _default(config: Config, added: list[AddedModel], memory: ModelMemory) -> tuple[list[ModelSpec], str]:
+def _default(config: Config, added: list[AddedModel], shared: Shared) -> tuple[list[ModelSpec], str]:
     """What `model` names: a model of its own where it is none of the others, and the name of it."""
     name = config.model
     if config.llama_server and name in ("pocket", LLAMA_SERVER):
@@ -84,11 +104,11 @@ def _default(config: Config, added: list[AddedModel], memory: ModelMemory) -> tu
         cached = in_hub_cache(hub)
         if cached is None:
             raise _not_here(name)
-        spec = _gguf(config, cached, usable_name(cached.name), memory)
+        spec = _gguf(config, cached, usable_name(cached.name), shared)
         return [spec], spec.name
     path = Path(name).expanduser()
     if path.suffix.lower() == ".gguf" or path.is_file():
-        spec = _gguf(config, path, usable_name(path.name), memory)
+        spec = _gguf(config, path, usable_name(path.name), shared)
         return [spec], spec.name
     if curated(name) is not None:
         raise _not_here(name)
@@ -116,10 +136,10 @@ def _scripted(script: str) -> ModelSpec:
     return ModelSpec(name="scripted", engine=engine, description="Answers without a model.")
 
 
-def _added(config: Config, model: AddedModel, memory: ModelMemory) -> ModelSpec:
+def _added(config: Config, model: AddedModel, shared: Shared) -> ModelSpec:
     """An added model. One whose file has gone or changed is there all the same, and says so to whoever asks it."""
     try:
-        spec = _gguf(config, model.path, model.name, memory)
+        spec = _gguf(config, model.path, model.name, shared)
     except ConfigError as error:
         log.warning("an added model cannot be used", model=model.name, reason=error.message)
         reason = "its file is not there any more." if model.missing() else _reason(error, model)
@@ -138,13 +158,14 @@ def _reason(error: ConfigError, model: AddedModel) -> str:
     return "it " + said.removeprefix(own) if said.startswith(own) else said
 
 
-def _gguf(config: Config, path: Path, name: str, memory: ModelMemory) -> ModelSpec:
-    engine = LlamaEngine(llama_settings(config, path, name), memory)
+def _gguf(config: Config, path: Path, name: str, shared: Shared) -> ModelSpec:
+    engine = LlamaEngine(llama_settings(config, path, name), shared.memory, shared.snapshots)
     return ModelSpec(
         name=name,
         engine=engine,
         kind="embedding" if engine.embeds else "chat",
         description=f"GGUF file {path.name}",
+        unkept=engine.gguf.unkept,
         loading=lambda: engine.loading,
     )
 
@@ -155,15 +176,17 @@ def _llama_server(config: Config) -> ModelSpec:
     return ModelSpec(name=LLAMA_SERVER, engine=engine, description="What your own llama-server runs")
 
 
-def _pocket(config: Config) -> ModelSpec:
+def _pocket(config: Config, snapshots: Snapshots | None) -> ModelSpec:
     settings = llama_settings(config, POCKET, "pocket")
     # With room of its own: it is so small that it need not make room for anybody.
-    engine = LlamaEngine(msgspec.structs.replace(settings, context=None, threads=1), ModelMemory(POCKET_ROOM))
+    settings = msgspec.structs.replace(settings, context=None, threads=1)
+    engine = LlamaEngine(settings, ModelMemory(POCKET_ROOM), snapshots)
     return ModelSpec(
         name="pocket",
         engine=engine,
         description=POCKET_DESCRIPTION,
         defaults=POCKET_DEFAULTS,
+        unkept=engine.gguf.unkept,
         loading=lambda: engine.loading,
     )
 

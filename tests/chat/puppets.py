@@ -22,7 +22,7 @@ from palaver.core.turn import (
     Usage,
 )
 from palaver.core.window import Window
-from palaver.engines.base import SAMPLING, Embedded, Model, Options
+from palaver.engines.base import SAMPLING, Embedded, KvCache, Model, Options
 from palaver.stores.base import Admission, Admitted, Ending
 from palaver.stores.database import Database
 from palaver.stores.sql import SqlStore
@@ -126,6 +126,15 @@ class PuppetEngine:
             await self._came.wait_for(lambda: any(play.window.turn == turn for play in self.plays))
         return next(play for play in self.plays if play.window.turn == turn)
 
+    async def settle(self, window: Window, options: Options) -> bool:
+        return False
+
+    async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
+        return 0
+
+    async def kv_cache(self) -> KvCache | None:
+        return None
+
     async def close(self) -> None:
         self.closed = True
 
@@ -146,6 +155,14 @@ class OneModel:
 
     async def models(self) -> list[Model]:
         return [self.model]
+
+    async def kv_caches(self) -> dict[str, KvCache]:
+        return {}
+
+    async def forget(
+        self, owner: str | None = None, conversation: str | None = None, *, model: str | None = None
+    ) -> int:
+        return await self.model.engine.forget(owner, conversation)
 
     async def close(self) -> None:
         await self.model.engine.close()

@@ -298,11 +298,12 @@ async def test_what_asks_for_nothing_keeps_nobody_from_answering(
     asked = Parameters(
         tool_choice="auto", reasoning=False, parallel_tool_calls=False, chat_template_kwargs={}
     )
-    live = await chat.say(request("hi", parameters=asked))
+    live = await chat.say(request("hi", parameters=asked, extra={"prompt_cache_key": "k"}))
     await fails(engine, AWAY)
     play = await answers(second)
     assert (await recorded(store, live)).model == "second"
     assert (play.options.parameters.reasoning, play.options.parameters.parallel_tool_calls) == (None, None)
+    assert play.options.extra == {}
 
 
 async def test_only_one_that_can_goes_on_with_a_reply(

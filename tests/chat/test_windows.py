@@ -17,7 +17,7 @@ from palaver.core.receipt import LeftOut, Receipt
 from palaver.core.turn import TurnState, Usage
 from palaver.core.window import Window
 from palaver.core.window_settings import WindowSettings
-from palaver.engines.base import Model, Options
+from palaver.engines.base import KvCache, Model, Options
 from palaver.engines.scripted import ScriptedEngine
 from palaver.engines.scripted.tokens import prompt_tokens
 from palaver.live import LiveReply, Outcome
@@ -258,6 +258,14 @@ class Two:
 
     async def models(self) -> list[Model]:
         return []
+
+    async def kv_caches(self) -> dict[str, KvCache]:
+        return {}
+
+    async def forget(
+        self, owner: str | None = None, conversation: str | None = None, *, model: str | None = None
+    ) -> int:
+        return 0
 
     async def close(self) -> None:
         await self.small.close()

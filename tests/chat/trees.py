@@ -16,7 +16,7 @@ from palaver.core.receipt import Receipt
 from palaver.core.turn import TurnState
 from palaver.core.window import Window
 from palaver.core.window_settings import Mode, Truncation, WindowSettings
-from palaver.engines.base import Model
+from palaver.engines.base import KvCache, Model
 from palaver.engines.scripted import ScriptedEngine
 from palaver.engines.scripted.tokens import prompt_tokens
 from palaver.stores.base import Item, TurnRecord
@@ -41,6 +41,14 @@ class Models:
 
     async def models(self) -> list[Model]:
         return [await self.find(name) for name in self.engines]
+
+    async def kv_caches(self) -> dict[str, KvCache]:
+        return {}
+
+    async def forget(
+        self, owner: str | None = None, conversation: str | None = None, *, model: str | None = None
+    ) -> int:
+        return 0
 
     async def close(self) -> None:
         for engine in self.engines.values():

@@ -55,6 +55,7 @@ CAPABILITIES = SAMPLING | {
     "extra",
     "count",
     "prefill",
+    "settle",
     "completions",
     "embeddings",
 }

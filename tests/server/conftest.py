@@ -20,9 +20,10 @@ from palaver.chat import Chat, ChatSettings
 from palaver.core.message import Message
 from palaver.core.turn import EngineEvent, TurnState
 from palaver.core.window import Window
-from palaver.engines.base import SAMPLING, Embedded, Options
+from palaver.engines.base import SAMPLING, Embedded, KvCache, Options
 from palaver.engines.catalog import ModelCatalog, ModelSpec
 from palaver.engines.scripted import ScriptedEngine
+from palaver.engines.upstream.engine import UpstreamEngine
 from palaver.server.app import ServerSettings, build_app
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
@@ -87,6 +88,15 @@ class HandEngine:
         lengths = [len(text) for text in texts]
         vectors = [[float(length), float(place)] for place, length in enumerate(lengths)]
         return Embedded(vectors, sum(lengths))
+
+    async def settle(self, window: Window, options: Options) -> bool:
+        return False
+
+    async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
+        return 0
+
+    async def kv_cache(self) -> KvCache | None:
+        return None
 
     async def close(self) -> None:
         return None
@@ -188,8 +198,9 @@ async def opened(
     chat_settings: ChatSettings | None = None,
     hand: HandEngine | None = None,
     script: str | None = None,
+    upstreams: Sequence[UpstreamEngine] = (),
 ) -> AsyncIterator[Door]:
-    """A door over a store in `folder`, with the models ``scripted`` and ``test/hand``."""
+    """A door over a store in `folder`, with the models ``scripted`` and ``test/hand``, and those of `upstreams`."""
     script_file = folder / "script.jsonl"
     if script is not None:
         script_file.write_text(script)
@@ -201,6 +212,7 @@ async def opened(
             ModelSpec(name="test/hand", engine=hand),
         ],
         aliases={"gpt": "scripted"},
+        upstreams=upstreams,
     )
     store = SqlStore(await SqliteDatabase.open(folder / "palaver.db"))
     chat = Chat(store, catalog, chat_settings)

@@ -77,6 +77,16 @@ async def test_an_added_model_says_what_it_is(tmp_path: Path) -> None:
     await catalog.close()
 
 
+async def test_a_model_says_why_its_kv_cache_is_not_kept(tmp_path: Path) -> None:
+    added(tmp_path, "one")
+    added(tmp_path, "two", gguf(tmp_path / "two.gguf", {"general.architecture": "mamba"}))
+    catalog, _ = catalog_of(Config(data_dir=str(tmp_path), llama_server="http://127.0.0.1:9"))
+    told = {model.name: model.unkept for model in await catalog.models()}
+    assert told == {"one": "", "two": "it has recurrent layers", "llama-server": None, "pocket": ""}
+    assert (await catalog.find("two")).unkept == "it has recurrent layers"
+    await catalog.close()
+
+
 async def test_one_whose_file_has_gone_says_so_to_whoever_asks(tmp_path: Path) -> None:
     added(tmp_path, "one", tmp_path / "gone.gguf")
     damaged = tmp_path / "damaged.gguf"

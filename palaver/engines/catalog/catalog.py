@@ -16,7 +16,7 @@ import structlog
 from palaver.core.errors import EngineError, ModelNotFound, PalaverError
 from palaver.core.parameters import Sampling
 from palaver.core.window_settings import WindowSettings
-from palaver.engines.base import Engine, Model
+from palaver.engines.base import Engine, KvCache, Model
 from palaver.engines.catalog.names import Names
 from palaver.engines.upstream.engine import UpstreamEngine
 from palaver.engines.upstream.models import ListedModel
@@ -39,8 +39,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model that runs here, as it is configured.
 
     `served_as` is the engine's own name of it, `name` itself where it is empty. `context_size` is what lists
-    tell while the engine cannot say. `window` is how its windows are chosen, where that is said for it. `loading`
-    says how much of it is loaded, as `Model.loading` does.
+    tell while the engine cannot say. `window` is how its windows are chosen, where that is said for it. `unkept` and
+    `loading` are what `Model` says of them, `loading` at any time.
     """
 
     name: str
@@ -51,6 +51,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     context_size: int | None = None
     kind: Literal["chat", "embedding"] = "chat"
     window: WindowSettings = WindowSettings()
+    unkept: str | None = None
     loading: Callable[[], float | None] = lambda: None
 
 
@@ -118,13 +119,46 @@ class ModelCatalog:
         ]
         return here + there
 
+    async def kv_caches(self) -> dict[str, KvCache]:
+        """What engines hold of prompts, each asked once."""
+        engines = self._engines()
+        asking = (engine.kv_cache() for _, engine in engines)
+        caches: dict[str, KvCache] = {}
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        for (name, _), told in zip(engines, found, strict=True):
+            if isinstance(told, EngineError):
+                log.warning("an engine does not say what it holds", model=name, error=type(told).__name__)
+            elif isinstance(told, BaseException):
+                raise told
+            elif told is not None:
+                caches[name] = told
+        return caches
+
+    async def forget(
+        self, owner: str | None = None, conversation: str | None = None, *, model: str | None = None
+    ) -> int:
+        """Have engines erase what they computed, each asked once. Raises ModelNotFound, EngineError."""
+        every = [each for _, each in self._engines()] if model is None else [(await self.find(model)).engine]
+        erasing = (engine.forget(owner, conversation) for engine in every)
+        told = await asyncio.gather(*erasing, return_exceptions=True)
+        for failure in told:
+            if isinstance(failure, BaseException):
+                raise failure
+        return sum(count for count in told if isinstance(count, int))
+
     async def close(self) -> None:
         """Close every engine, each once; one that fails to does not keep the others open."""
-        engines = {id(here.spec.engine): here.spec.engine for here in self._here.values()}
-        every = [*engines.values(), *(listing.engine for listing in self._upstreams.values())]
-        for failure in await asyncio.gather(*(engine.close() for engine in every), return_exceptions=True):
+        closing = (engine.close() for _, engine in self._engines())
+        for failure in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(failure, Exception):
                 log.warning("an engine did not close", error=type(failure).__name__)
+
+    def _engines(self) -> list[tuple[str, Engine]]:
+        """Every engine once, with the name of its first model, or of its upstream."""
+        first: dict[int, tuple[str, Engine]] = {}
+        for name, here in self._here.items():
+            first.setdefault(id(here.spec.engine), (name, here.spec.engine))
+        return [*first.values(), *((name, listing.engine) for name, listing in self._upstreams.items())]
 
     def _unasked(self, target: str) -> Model:
         """A model that may not be needed: its upstream is not asked whether it has it."""
@@ -190,6 +224,7 @@ class _Here:
             aliases=aliases,
             context_size=context_size,
             window=self._window,
+            unkept=self.spec.unkept,
         )
 
     async def context_size(self) -> int | None:

@@ -8,7 +8,7 @@ from palaver.core.errors import EngineUnavailable
 from palaver.core.message import Message
 from palaver.core.turn import EngineEvent
 from palaver.core.window import Window
-from palaver.engines.base import SAMPLING, Embedded, Options
+from palaver.engines.base import SAMPLING, Embedded, KvCache, Options
 
 
 class GoneEngine:
@@ -51,6 +51,15 @@ class GoneEngine:
         self, texts: list[str] | list[list[int]], dimensions: int | None, window: Window, options: Options
     ) -> Embedded:
         raise EngineUnavailable(self.why)
+
+    async def settle(self, window: Window, options: Options) -> bool:
+        return False
+
+    async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
+        return 0
+
+    async def kv_cache(self) -> KvCache | None:
+        return None
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -7,7 +7,7 @@ of which name files or stall everybody else. It answers bad input with 400 or 50
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
@@ -28,6 +28,7 @@ from palaver.engines.llama.workers import Worker
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
+NATIVE = "/completion"
 COUNT = "/v1/chat/completions/input_tokens"
 RENDER = "/apply-template"
 TOKENIZE = "/tokenize"
@@ -74,6 +75,30 @@ class _Tokens(msgspec.Struct):
 class _Slot(msgspec.Struct):
     id: int
     is_processing: bool
+
+
+class _Saved(msgspec.Struct):
+    n_saved: int
+    n_written: int
+
+
+class _Restored(msgspec.Struct):
+    n_restored: int
+
+
+class _Erased(msgspec.Struct):
+    n_erased: int
+
+
+class Prefilled(msgspec.Struct, frozen=True):
+    """How much of a prompt was there, and how much was computed, in tokens."""
+
+    cache_n: int
+    prompt_n: int
+
+
+class _Timed(msgspec.Struct):
+    timings: Prefilled
 
 
 class Completion:
@@ -167,14 +192,50 @@ async def render(worker: Worker, prompt: dict[str, Any]) -> str:
 
 async def count_text(worker: Worker, text: str) -> int:
     """How long a text is as a prompt, in tokens. Raises what `ask` does."""
-    asked = {"content": text, "add_special": True, "parse_special": True}
-    return len((await ask(worker, TOKENIZE, asked, _Tokens)).tokens)
+    return len(await tokens_of(worker, text))
 
 
 async def tokenize(worker: Worker, pieces: list[Any]) -> list[int]:
     """The tokens of texts, and numbers among them as they are. Raises what `ask` does."""
     asked = {"content": pieces, "add_special": False, "parse_special": False}
     return (await ask(worker, TOKENIZE, asked, _Tokens)).tokens
+
+
+async def tokens_of(worker: Worker, prompt: str) -> list[int]:
+    """The tokens of a prompt's text, as the worker itself reads it. Raises what `ask` does."""
+    asked = {"content": prompt, "add_special": True, "parse_special": True}
+    return (await ask(worker, TOKENIZE, asked, _Tokens)).tokens
+
+
+async def prefill(worker: Worker, slot: int, tokens: Sequence[int], *, reuse: bool) -> Prefilled:
+    """Have a slot hold exactly these tokens, and generate nothing. Raises what `ask` does.
+
+    What the slot held beyond what both begin with is gone.
+    """
+    fields = {"prompt": tokens, "n_predict": 0, "id_slot": slot, "cache_prompt": reuse}
+    return (await ask(worker, NATIVE, fields, _Timed)).timings
+
+
+async def save(worker: Worker, slot: int, name: str) -> tuple[int, int]:
+    """Write what a slot holds into a file of the worker's folder; how many tokens and bytes that are.
+
+    Raises what `ask` does; the file may be there then, cut off.
+    """
+    saved = await ask(worker, f"{SLOTS}/{slot}?action=save", {"filename": name}, _Saved)
+    return saved.n_saved, saved.n_written
+
+
+async def restore(worker: Worker, slot: int, name: str) -> int:
+    """Have a slot hold what was saved in a file; how many tokens. The worker dies of a file that is cut off.
+
+    Raises what `ask` does.
+    """
+    return (await ask(worker, f"{SLOTS}/{slot}?action=restore", {"filename": name}, _Restored)).n_restored
+
+
+async def erase(worker: Worker, slot: int) -> None:
+    """Have a slot hold nothing. Raises what `ask` does."""
+    await ask(worker, f"{SLOTS}/{slot}?action=erase", {}, _Erased)
 
 
 async def detokenize(worker: Worker, tokens: list[int]) -> str:

@@ -38,17 +38,26 @@ class PrivateFolder:
         """A new one; None where a Unix socket in it could not be used. Raises OSError."""
         if not hasattr(socket, "AF_UNIX"):
             return None
-        _remove_abandoned(Path(tempfile.gettempdir()))
-        path = Path(tempfile.mkdtemp(prefix=PREFIX))  # mode 0700
+        path = _new_folder(Path(tempfile.gettempdir()))
         if len(os.fsencode(path / "w.sock")) > SOCKET_PATH_LIMIT:
             path.rmdir()
             return None
         return cls(path)
 
+    @classmethod
+    def made_in(cls, base: Path) -> PrivateFolder:
+        """A new one for other files, in this folder. Raises OSError."""
+        return cls(_new_folder(base))
+
     def remove(self) -> None:
         """Remove it with all that is in it. May be called twice."""
         self._lock.release()
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _new_folder(base: Path) -> Path:
+    _remove_abandoned(base)
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))  # mode 0700
 
 
 def _remove_abandoned(temporary: Path) -> None:

@@ -6,21 +6,39 @@ import msgspec
 
 from palaver.engines.llama.embedding import embedding_settings
 from palaver.engines.llama.engine import WorkerEngine
-from palaver.engines.llama.footprint import Footprint, fitting_context, footprint
-from palaver.engines.llama.gguf import inspect
+from palaver.engines.llama.footprint import CACHE_BYTES, Footprint, fitting_context, footprint
+from palaver.engines.llama.gguf import Gguf, inspect
+from palaver.engines.llama.kv.identity import (
+    Identity,
+    engine_version,
+    layout_of,
+    model_hash,
+    template_hash,
+)
+from palaver.engines.llama.kv.slots import Keeping
+from palaver.engines.llama.kv.snapshots import Snapshots
 from palaver.engines.llama.memory import ModelMemory
 from palaver.engines.llama.settings import LlamaSettings, loading_seconds
 from palaver.engines.llama.supervisor import Supervisor
+
+TOKEN_BYTES = 16
+"""What a snapshot holds of each token besides its keys and values."""
 
 
 class LlamaEngine(WorkerEngine):
     """One model on this machine. The worker starts with the first request, or at `start`.
 
-    `memory` is what it shares with other models; None is one of its own. Raises ConfigError where a setting or the
-    model's file cannot be used, or it does not fit the memory: it reads the file's header.
+    `memory` is what it shares with other models; None is one of its own. `snapshots` is where it saves what it has
+    computed of conversations; None is nowhere. Raises ConfigError where a setting or the model's file cannot be used,
+    or it does not fit the memory: it reads the file's header.
     """
 
-    def __init__(self, settings: LlamaSettings, memory: ModelMemory | None = None) -> None:
+    def __init__(
+        self,
+        settings: LlamaSettings,
+        memory: ModelMemory | None = None,
+        snapshots: Snapshots | None = None,
+    ) -> None:
         settings.check()
         memory = memory or ModelMemory()
         model = inspect(settings.path)
@@ -31,8 +49,15 @@ class LlamaEngine(WorkerEngine):
         self.settings = settings
         context = fitting_context(model, settings, memory.limit)
         self.footprint: Footprint = footprint(model, settings, context)
-        self._supervisor = Supervisor(settings, context, memory, self.footprint.total)
-        super().__init__(model, settings.slots, context, self._supervisor)
+        keeping = None
+        if snapshots is not None and snapshots.enabled and not (model.unkept or model.pooling):
+            keeping = _keeping(settings, model, context, snapshots)
+        saves = snapshots.open_or_none if keeping is not None and snapshots is not None else None
+        self._supervisor = Supervisor(settings, context, memory, self.footprint.total, saves)
+        super().__init__(
+            model, settings.slots, context, self._supervisor, batch=settings.batch, keeping=keeping
+        )
+        self._supervisor.parting = self._slots.save_all
 
     @property
     def device(self) -> str | None:
@@ -60,3 +85,24 @@ class LlamaEngine(WorkerEngine):
         """Start the worker now. Raises EngineUnavailable where it cannot be."""
         async with self._worker():
             pass
+
+
+def _keeping(settings: LlamaSettings, model: Gguf, context: int, snapshots: Snapshots) -> Keeping:
+    """How this model's slots are saved. Its file is read once, when that is needed first."""
+
+    async def identity() -> Identity:
+        return Identity(
+            model=await model_hash(model.files, snapshots.folder),
+            engine=engine_version(),
+            template=template_hash(model.chat_template),
+            layout=layout_of(settings.slots),
+        )
+
+    snapshots.register(settings.name)
+    return Keeping(
+        model=settings.name,
+        snapshots=snapshots,
+        identity=identity,
+        token_bytes=model.cache_numbers * CACHE_BYTES + TOKEN_BYTES,
+        context=context,
+    )

@@ -29,6 +29,7 @@ from palaver.engines.llama.calls import CallForm, ToolRules, forced_tools, tool_
 from palaver.engines.llama.counting import countable
 from palaver.engines.llama.gguf import Gguf
 from palaver.engines.llama.grammar import Grammar, after_thinking, form_grammar, nested
+from palaver.engines.llama.kv.prefix import Prefix
 from palaver.engines.llama.prompt import PREFILL, chat_messages, escaper, sampling_fields
 from palaver.engines.llama.thinking import FINAL, Thinks, reads
 from palaver.engines.llama.tools import tool_fields
@@ -66,6 +67,13 @@ class Plan(msgspec.Struct, kw_only=True):
     stops: bool = False
     top: int | None = None
     warnings: list[str] = []
+
+    @property
+    def prefix(self) -> Prefix:
+        """What the prompt begins with."""
+        if self.way == "text":
+            return Prefix.of_text(self.prompt["prompt"])
+        return Prefix.of_prompt(self.prompt)
 
     @property
     def checked(self) -> Grammar | None:

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -69,10 +70,12 @@ class Worker:
         settings: LlamaSettings,
         slot_context: int,
         launched: Callable[[Worker], object] = lambda worker: None,
+        saves: Path | None = None,
     ) -> Worker:
         """Start a worker and wait until it answers. Leaves nothing behind where that fails or is cancelled.
 
-        `launched` gets it as soon as there is a process, while the model loads.
+        `launched` gets it as soon as there is a process, while the model loads. It writes what slots hold into the
+        folder `saves`, None for nowhere.
 
         Raises EngineUnavailable.
         """
@@ -98,7 +101,7 @@ class Worker:
         self = cls(settings, process, folder)
         launched(self)
         try:
-            await self._set_up(slot_context)
+            await self._set_up(slot_context, saves)
         except BaseException:
             await self._end()
             raise
@@ -164,7 +167,7 @@ class Worker:
             with suppress(ProcessLookupError):  # it has just ended by itself
                 self._process.kill()
 
-    async def _set_up(self, slot_context: int) -> None:
+    async def _set_up(self, slot_context: int, saves: Path | None) -> None:
         """Tell the worker what to run, and wait until it does."""
         key = secrets.token_urlsafe(24)
         path = str(self._folder.socket) if self._folder else None
@@ -179,6 +182,7 @@ class Worker:
             "threads": self.settings.threads or cores(),
             "batch": self.settings.batch,
             "pooling": self.settings.pooling,
+            "saves": None if saves is None else str(saves),
         }
         ready = await self._ready(msgspec.json.encode(start) + b"\n")
         self.device = ready.device

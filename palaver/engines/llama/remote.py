@@ -20,7 +20,7 @@ from palaver.core.errors import ConfigError, EngineError, EngineRefused, EngineU
 from palaver.core.message import Message
 from palaver.core.turn import EngineEvent, Finish
 from palaver.core.window import Window
-from palaver.engines.base import Embedded, Options
+from palaver.engines.base import Embedded, KvCache, Options
 from palaver.engines.llama.engine import CHAT, TOOLS, WorkerEngine
 from palaver.engines.llama.remote_model import (
     CHECK_SECONDS,
@@ -30,7 +30,7 @@ from palaver.engines.llama.remote_model import (
     read_model,
     read_props,
 )
-from palaver.engines.llama.workers import Use
+from palaver.engines.llama.workers import Use, Worker
 
 CONNECT_SECONDS = 10.0
 CHECK_AGE = 2.0
@@ -106,6 +106,13 @@ class _Connection:
 
     def __init__(self, server: RemoteServer) -> None:
         self.server = server
+
+    @property
+    def running(self) -> RemoteServer | None:
+        return self.server if self.server.alive else None
+
+    def renew(self, worker: Worker) -> None:
+        """It is not ours to start again."""
 
     async def use(self) -> Use:
         return Use(self.server)
@@ -197,6 +204,17 @@ class RemoteEngine:
     ) -> Embedded:
         running = await self._current()
         return await running.engine.embed(texts, dimensions, window, options)
+
+    async def settle(self, window: Window, options: Options) -> bool:
+        known = self._running
+        return known is not None and await known.engine.settle(window, options)
+
+    async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
+        engines = [*self._before, *([self._running.engine] if self._running else [])]
+        return sum([await engine.forget(owner, conversation) for engine in engines])
+
+    async def kv_cache(self) -> KvCache | None:
+        return None if self._running is None else await self._running.engine.kv_cache()
 
     async def close(self) -> None:
         self._closed = True

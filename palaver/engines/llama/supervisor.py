@@ -6,10 +6,12 @@ Whoever needs the worker asks for a `Use` of it. As long as there is one, the mo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 
-from palaver.core.errors import ConfigError, EngineUnavailable
+from palaver.core.errors import ConfigError, EngineError, EngineUnavailable
 from palaver.engines.llama.gguf import inspect
 from palaver.engines.llama.machine import resident_bytes
 from palaver.engines.llama.memory import ModelMemory
@@ -20,6 +22,13 @@ from palaver.engines.llama.workers import Use
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 """Seconds in which no new start is tried after a first failed start, and after many."""
+PARTING_SECONDS = 20.0
+"""How long it may take to save what a worker holds that is to be stopped."""
+MEMORY_SECONDS = 5.0
+"""How often it is looked at how much memory a worker takes."""
+GROWN, GROWN_FAR, GROWN_BYTES = 1.5, 2.0, 1 << 29
+"""A worker has grown that takes so many times what its model should, and so many bytes more; at the second factor it is
+not waited for until nobody uses it."""
 NEARLY = 0.99
 """The most that is said to be loaded while the worker does not answer yet."""
 
@@ -29,10 +38,24 @@ log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Gives out the running worker, and starts one where there is none. `size` is what the model takes, in bytes."""
+    """Gives out the running worker, and starts one where there is none. `size` is what the model takes, in bytes.
 
-    def __init__(self, settings: LlamaSettings, slot_context: int, memory: ModelMemory, size: int) -> None:
+    `saves` is asked for the folder into which a worker writes what its slots hold; `parting` is told of a worker that
+    is about to be stopped, while it still answers.
+    """
+
+    def __init__(
+        self,
+        settings: LlamaSettings,
+        slot_context: int,
+        memory: ModelMemory,
+        size: int,
+        saves: Callable[[], Awaitable[Path | None]] | None = None,
+    ) -> None:
         self.size = size
+        self.parting: Callable[[Worker], Awaitable[None]] | None = None
+        self._saves = saves
+        self._doubted: Worker | None = None
         self._settings = settings
         self._slot_context = slot_context
         self._memory = memory
@@ -78,8 +101,11 @@ class Supervisor:
         cannot be started. Where that just failed the same error comes at once: loading a large model over and over
         would keep the machine busy for nothing.
         """
-        while not self._closed and self._memory.holds_off(self):
-            await self._memory.changed()
+        while not self._closed and (self._unloading is not None or self._memory.holds_off(self)):
+            if self._unloading is not None:
+                await asyncio.wait((self._unloading,))
+            else:
+                await self._memory.changed()
         if self._closed:
             raise EngineUnavailable(CLOSED)
         self._uses += 1
@@ -98,13 +124,27 @@ class Supervisor:
             return
         self._uses -= 1
         if self._uses == 0:
+            self._renew()
             if self._starting is not None and self not in self._memory.loaded:
                 self._starting.cancel()  # it waits for room, which nobody needs any more
             self._memory.look()
 
     def unload(self) -> None:
         """Stop the worker, to make room. The next request starts another."""
-        self._unloading = asyncio.create_task(self._unload())
+        self._unloading = asyncio.create_task(self._unload("a model was unloaded to make room"))
+
+    def renew(self, worker: Worker | object) -> None:
+        """The worker has become doubtful: it is stopped once nobody uses it, and the next request starts another."""
+        if worker is self.running:
+            self._doubted = self.running
+            if self._uses == 0:
+                self._renew()
+
+    def _renew(self) -> None:
+        worker, self._doubted = self._doubted, None
+        if worker is None or worker is not self.running or self._closed or self._unloading is not None:
+            return
+        self._unloading = asyncio.create_task(self._unload("a model worker is started anew"))
 
     async def close(self) -> None:
         """Stop the worker, also one that is starting. May be called twice."""
@@ -115,6 +155,7 @@ class Supervisor:
             starting.cancel()
             await asyncio.wait([starting])
         if self._worker is not None:
+            await self._part(self._worker)
             await self._worker.stop()
         for task in (self._unloading, self._watching):
             if task is not None:
@@ -166,7 +207,8 @@ class Supervisor:
         except ConfigError as error:
             raise EngineUnavailable(error.message) from error
         try:
-            worker = await Worker.start(self._settings, self._slot_context, self._launched)
+            saves = await self._saves() if self._saves is not None else None
+            worker = await Worker.start(self._settings, self._slot_context, self._launched, saves)
         finally:
             self._loading = None
         log.info("the model worker runs", model=self.name, pid=worker.pid, device=worker.device)
@@ -181,18 +223,45 @@ class Supervisor:
             task.exception()  # whoever waited may have left
         self._memory.look()
 
-    async def _unload(self) -> None:
+    async def _unload(self, why: str) -> None:
         worker, watching = self._worker, self._watching
         if worker is not None and watching is not None:
+            await self._part(worker)
             await worker.stop()
             await watching
-        log.info("a model was unloaded to make room", model=self.name)
+        log.info(why, model=self.name)
         self._unloading = None
 
+    async def _part(self, worker: Worker) -> None:
+        """Let what the worker holds be saved. That it cannot be keeps nobody from stopping it."""
+        if self.parting is None or not worker.alive:
+            return
+        try:
+            async with asyncio.timeout(PARTING_SECONDS):
+                await self.parting(worker)
+        except (EngineError, TimeoutError) as error:
+            log.warning("what a worker held was not saved", model=self.name, reason=str(error))
+
+    async def _look_at_memory(self, worker: Worker) -> None:
+        """See that a worker does not grow without end: one that has grown is renewed, one that grows on is killed."""
+        while worker.alive:
+            await asyncio.sleep(MEMORY_SECONDS)
+            taken = resident_bytes(worker.pid) or 0
+            if taken > self.size * GROWN_FAR + GROWN_BYTES:
+                log.error(
+                    "the model worker takes too much memory", model=self.name, bytes=taken, expected=self.size
+                )
+                worker.give_up("took too much memory and was stopped")
+            elif taken > self.size * GROWN + GROWN_BYTES and self._doubted is not worker:
+                log.warning("the model worker has grown", model=self.name, bytes=taken, expected=self.size)
+                self.renew(worker)
+
     async def _watch(self, worker: Worker) -> None:
+        looking = asyncio.create_task(self._look_at_memory(worker))
         try:
             how = await worker.ended()
         finally:
+            looking.cancel()
             self._memory.give_back(self)
         if not self._closed and self._unloading is None:
             log.error(

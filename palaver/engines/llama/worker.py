@@ -26,7 +26,7 @@ class Start(TypedDict):
     """What the parent says first. `socket` is the path to listen on, or None for a free port of 127.0.0.1.
 
     `context` is that of all slots together. `parent` is the parent's process id. With a `pooling`, llama.cpp's number
-    of it, it makes vectors of texts and does not chat.
+    of it, it makes vectors of texts and does not chat. `saves` is the folder for what slots hold, None for nowhere.
     """
 
     parent: int
@@ -39,6 +39,7 @@ class Start(TypedDict):
     threads: int
     batch: int
     pooling: int
+    saves: str | None
 
 
 def main() -> NoReturn:
@@ -100,6 +101,8 @@ def serve(start: Start) -> tuple[Any, str]:
     )
     params.sse_ping_interval = -1  # a byte must mean that it computes
     params.endpoint_slots = True
+    if start["saves"] is not None:
+        params.slot_save_path = os.path.join(start["saves"], "")  # names are put behind it as they are
     params.ui = False
     params.warmup = True
     params.verbosity = 1

@@ -50,6 +50,13 @@ class Use:
 class Workers(Protocol):
     """Where a worker comes from."""
 
+    @property
+    def running(self) -> Worker | None:
+        """The one that runs now, if any does."""
+
+    def renew(self, worker: Worker) -> None:
+        """It has become doubtful: another one is started in its place once nobody uses it."""
+
     async def use(self) -> Use:
         """A running worker, to be released. Raises EngineUnavailable."""
 

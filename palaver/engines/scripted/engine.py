@@ -21,7 +21,7 @@ from palaver.core.message import Message
 from palaver.core.parameters import Parameters
 from palaver.core.turn import Accepted, EngineEvent, Finish, Usage
 from palaver.core.window import Window
-from palaver.engines.base import SAMPLING, Embedded, Options
+from palaver.engines.base import SAMPLING, Embedded, KvCache, Options
 from palaver.engines.scripted.replying import Prompt, Said, said
 from palaver.engines.scripted.script import Line, Script
 from palaver.engines.scripted.tokens import prompt_tokens, text_tokens, words_of
@@ -136,6 +136,15 @@ class ScriptedEngine:
         self._admit(window, options, max(lengths, default=0))
         vectors = [vector(text, dimensions or DIMENSIONS) for text in words]
         return Embedded(vectors, sum(lengths))
+
+    async def settle(self, window: Window, options: Options) -> bool:
+        return False
+
+    async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
+        return 0
+
+    async def kv_cache(self) -> KvCache | None:
+        return None
 
     async def close(self) -> None:
         """Running replies break off at their next token; later requests are refused."""

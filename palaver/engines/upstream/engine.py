@@ -17,7 +17,7 @@ from palaver.core.estimate import texts_of
 from palaver.core.message import Message
 from palaver.core.turn import ContentDelta, EngineEvent, Finish, TokenLogprob, ToolCallDelta
 from palaver.core.window import Window
-from palaver.engines.base import SAMPLING, Embedded, Options
+from palaver.engines.base import SAMPLING, Embedded, KvCache, Options
 from palaver.engines.choices import GenerateOne, several
 from palaver.engines.upstream.address import is_public
 from palaver.engines.upstream.asking import ask, now
@@ -185,6 +185,15 @@ class UpstreamEngine:
         request = embedding_request(texts, dimensions, options, await self._kinds.find())
         return vectors_of(await self._sender.vectors(request, options.model), len(texts), dimensions)
 
+    async def settle(self, window: Window, options: Options) -> bool:
+        return False
+
+    async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
+        return 0
+
+    async def kv_cache(self) -> KvCache | None:
+        return None
+
     async def close(self) -> None:
         """Close the connections; replies that run over them break off."""
         await self._server.close()
@@ -228,9 +237,8 @@ class UpstreamEngine:
         self, finish: Finish, kind: Kind, window: Window, options: Options, prompt: str | list[int] | None
     ) -> list[str]:
         model, usage = options.model, finish.usage
-        is_another = (
-            model_warning(model, finish) if kind != "llama-server" else None
-        )  # it has names of its own
+        # llama-server has names of its own.
+        is_another = model_warning(model, finish) if kind != "llama-server" else None
         warnings = [is_another] if is_another else []
         dialect = DIALECTS[kind]
         ends_with_reply = [message.role for message in window.messages[-1:]] == ["assistant"]

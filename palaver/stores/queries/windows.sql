@@ -19,7 +19,7 @@ WITH RECURSIVE path (seq, parent, epoch) AS (
     WHERE path.epoch IS NULL
 )
 SELECT t.instructions, t.tools, t.prompt_tokens, t.completion_tokens, t.receipt, coalesce(q.depth, -1) AS asked,
-       e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at
+       t.id AS turn, e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at
 FROM path
 JOIN messages m ON m.seq = path.seq
 JOIN turns t ON t.seq = m.turn
@@ -30,7 +30,7 @@ WHERE path.epoch IS NOT NULL
 -- name: turn_beside
 -- The latest other turn with an epoch that answered the same message, with that.
 SELECT t.instructions, t.tools, t.prompt_tokens, t.completion_tokens, t.receipt, coalesce(q.depth, -1) AS asked,
-       e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at
+       t.id AS turn, e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at
 FROM turns t JOIN epochs e ON e.seq = t.epoch LEFT JOIN messages q ON q.seq = t.question
 WHERE t.question = :question AND t.seq IS NOT :turn
 ORDER BY t.seq DESC LIMIT 1

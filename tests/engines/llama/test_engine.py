@@ -172,7 +172,7 @@ async def test_closing_during_the_prompt_stops_the_work(make_engine: MakeEngine)
     reply = stream(engine, window("hi " * 2000))
     assert isinstance(await anext(reply), Accepted)
     await reply.aclose()
-    await until(lambda: engine._places._free)
+    await until(lambda: engine._places.taken == 0)
     (slot,) = await slots(engine)
     assert not slot["is_processing"]
     assert slot["n_prompt_tokens"] < 2000  # of 2,009 that were asked for

@@ -162,4 +162,4 @@ async def test_closing_while_a_slot_becomes_idle(engine: LlamaEngine) -> None:
     await reply.aclose()
     await engine.close()
     assert not is_running(pid)
-    assert not engine._leaving
+    assert not engine._replying._leaving

@@ -114,6 +114,7 @@ def test_the_end_of_stdin_ends_the_worker() -> None:
         threads=1,
         batch=32,
         pooling=0,
+        saves=None,
     )
     with subprocess.Popen(
         [sys.executable, "-P", worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -10,7 +10,7 @@ from palaver.core.turn import Accepted, ToolCallDelta
 from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.llama import LlamaEngine, asking
-from palaver.engines.llama.engine import NO_CALL
+from palaver.engines.llama.replying import NO_CALL
 from tests.engines.llama.conftest import MakeEngine, ModelOf
 from tests.engines.llama.models import CONTROL, MARKERS
 from tests.engines.llama.talk import answer, events_of, token_of, window, worker_of

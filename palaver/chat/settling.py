@@ -1,0 +1,116 @@
+"""What is done after a turn, while nobody waits, so that the next one finds its prompt prefilled.
+
+First the window as the next turn will show it, with the reply as it is stored. Then, once the window is nearly full,
+that of the epoch to come; when it is ready the next turn begins it. A turn that comes in between stops this, and it
+goes on after that turn: engines lose nothing of what they have prefilled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+import msgspec
+import structlog
+
+from palaver.core.epoch import Epoch
+from palaver.core.errors import EngineError, RequestError, StoreError
+from palaver.core.message import Message
+from palaver.core.turn import TurnState
+from palaver.running import Fitting, RunningTurn
+from palaver.running.fitting import Fitted
+from palaver.running.preparing import LOW_MARK, Prepared
+
+MOST_AT_ONCE = 64
+"""As many conversations are settled at once; what waits longest is given up then."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Started(msgspec.Struct, frozen=True):
+    """An epoch in preparation: the turn it hangs on by now, and the epoch that it follows."""
+
+    turn: str
+    follows: str
+    epoch: Epoch
+
+
+class Settling:
+    """Settles conversations. `prepared` is told of epochs that are ready."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._tasks: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
+        self._started: OrderedDict[str, _Started] = OrderedDict()
+
+    def turn_begins(self, conversation: str | None) -> None:
+        """What is being done for a conversation is done for a turn that is not the last one any more."""
+        if conversation is not None and (task := self._tasks.pop(conversation, None)) is not None:
+            task.cancel()
+
+    def turn_ended(self, turn: RunningTurn, fitting: Fitting) -> None:
+        """Settle its conversation, if there is anything to settle."""
+        conversation, fitted, outcome = turn.window.conversation, turn.fitted, turn.live.outcome
+        if conversation is None or fitted is None or outcome is None or fitted.receipt.continues:
+            return
+        if outcome.state is not TurnState.COMPLETED or "settle" not in turn.model.engine.capabilities:
+            return
+        self.turn_begins(conversation)
+        if len(self._tasks) >= MOST_AT_ONCE:
+            self._tasks.popitem(last=False)[1].cancel()
+        task = asyncio.create_task(self._settle(turn, fitted, fitting))
+        self._tasks[conversation] = task
+        task.add_done_callback(lambda done: self._done(conversation, done))
+
+    async def close(self) -> None:
+        """Stop all of it."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _done(self, conversation: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(conversation) is task:
+            del self._tasks[conversation]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a conversation was not settled", error=type(error).__name__, exc_info=error)
+
+    async def _settle(self, turn: RunningTurn, fitted: Fitted, fitting: Fitting) -> None:
+        reply = turn.live.replies()[0].message
+        if fitted.receipt.mode == "strict":  # clients seldom send thoughts back
+            reply = msgspec.structs.replace(reply, reasoning=None, reasoning_content=None)
+        engine = turn.model.engine
+        window = msgspec.structs.replace(fitted.window, messages=(*fitted.window.messages, reply))
+        try:
+            await engine.settle(window, fitted.options)
+            if self._is_low(turn, fitted):
+                await self._prepare(turn, fitted, fitting, reply)
+        except (EngineError, RequestError, StoreError) as error:  # whoever needs it prefills it
+            log.info("a conversation was not settled", error=type(error).__name__)
+
+    def _is_low(self, turn: RunningTurn, fitted: Fitted) -> bool:
+        usage = turn.live.outcome.usage if turn.live.outcome else None
+        if usage is None or fitted.receipt.mode != "auto" or fitted.room is None:
+            return False
+        return usage.total_tokens > fitted.room * LOW_MARK
+
+    async def _prepare(self, turn: RunningTurn, fitted: Fitted, fitting: Fitting, reply: Message) -> None:
+        conversation, id, usage = turn.window.conversation, turn.window.turn, turn.live.outcome
+        assert conversation is not None
+        assert usage is not None
+        started = self._started.get(conversation)
+        epoch = None
+        if started is not None and (started.turn, started.follows) == (fitted.above, fitted.epoch.id):
+            epoch = started.epoch
+        prompt_tokens = usage.usage.prompt_tokens if usage.usage else 0
+        found = await fitting.next_epoch(fitted, reply, prompt_tokens, epoch)
+        if found is None:
+            return
+        epoch, window = found
+        self._started[conversation] = _Started(id, fitted.epoch.id, epoch)
+        self._started.move_to_end(conversation)
+        if len(self._started) > MOST_AT_ONCE:
+            self._started.popitem(last=False)
+        if await turn.model.engine.settle(window, fitted.options):
+            self._prepared.put(id, epoch)
+            self._started.pop(conversation, None)

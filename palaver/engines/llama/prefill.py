@@ -1,0 +1,62 @@
+"""Long prompts, prefilled in pieces.
+
+llama.cpp computes prompts in the order of its slots, each to its end, so that a short question behind a long prompt
+would wait for all of that, and every running reply gets one token a batch. In pieces the others have their turn in
+between: two long prompts alternate, short ones pass, and where others are being answered the pieces are small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from palaver.engines.llama import asking
+from palaver.engines.llama.workers import Worker
+
+SMALL = 4
+"""Where others are being answered a piece is a batch divided by this: measured with a 1B-shaped model on two cores, a
+quarter of the batch makes their pauses a third as long, and the prefill a fifth slower."""
+LONG = 2
+"""A prompt is long that has more new tokens than so many batches."""
+
+
+class Prefill:
+    """`batch` is how many tokens the worker computes at once, `crowded` says whether anybody else is being answered."""
+
+    def __init__(self, batch: int, crowded: Callable[[], bool]) -> None:
+        self.batch = batch
+        self._crowded = crowded
+        self._next = asyncio.Lock()
+
+    def is_long(self, new_tokens: int) -> bool:
+        return new_tokens > LONG * self.batch
+
+    async def prefill(
+        self, worker: Worker, slot: int, tokens: Sequence[int], there: int, *, reuse: bool
+    ) -> int:
+        """Have a slot hold all but the last of these tokens, of which about so many are there; how many were.
+
+        Cancelled, it returns when the worker has come to the end of the piece it is at. Raises what `asking.ask` does.
+        """
+        cached: int | None = None
+        at, end = min(there, len(tokens) - 1), len(tokens) - 1
+        while at < end:
+            async with self._next:  # in the order of those who wait
+                at = min(end, at + (max(1, self.batch // SMALL) if self._crowded() else self.batch))
+                piece = asking.prefill(worker, slot, tokens[:at], reuse=reuse or cached is not None)
+                done = await to_its_end(piece)
+            cached = done.cache_n if cached is None else cached
+        return there if cached is None else cached
+
+
+async def to_its_end(asked: Coroutine[Any, Any, asking.Prefilled]) -> asking.Prefilled:
+    """What is asked of a worker, which goes on with it whoever leaves: then that is waited for."""
+    task = asyncio.ensure_future(asked)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
