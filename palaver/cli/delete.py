@@ -107,7 +107,7 @@ async def _delete(
         plan = await planned(link.palaver)
         if plan.count:
             if not yes:
-                _ask(terminal, plan)
+                make_sure(terminal, plan.lines, "Delete this for good?")
             done = await plan.do()
         else:
             done = {"conversations": 0, "messages": 0}
@@ -120,13 +120,13 @@ async def _delete(
     return 0
 
 
-def _ask(terminal: Terminal, plan: Plan) -> None:
+def make_sure(terminal: Terminal, lines: Sequence[str], question: str) -> None:
     """Show what is to go, and go on only if that is meant."""
-    for line in plan.lines:
+    for line in lines:
         terminal.errors.print(harmless(line))
     if not sys.stdin.isatty():
-        raise ConfigError("Give --yes to delete without being asked.")
-    if not typer.confirm("Delete this for good?", err=True):
+        raise ConfigError("Give --yes to do this without being asked.")
+    if not typer.confirm(question, err=True):
         raise typer.Exit(1)
 
 

@@ -10,6 +10,7 @@ import typer
 from palaver import __version__
 from palaver.cli.ask import ask
 from palaver.cli.backup import backup
+from palaver.cli.cache import cache
 from palaver.cli.chat import chat
 from palaver.cli.check import check
 from palaver.cli.context import context
@@ -63,6 +64,7 @@ for command, name in (
     app.command(name)(command)
 app.add_typer(models)
 app.add_typer(keys)
+app.add_typer(cache)
 
 
 def _say_version(asked: bool) -> None:

@@ -22,7 +22,8 @@ def where(
 ) -> None:
     """Say where everything is kept.
 
-    That is the data directory, the store, the configuration file, and the process that owns the store now.
+    That is the data directory, the store, what models have computed of it, the configuration file, and the process that
+    owns the store now.
     """
     from palaver import wiring
 
@@ -43,6 +44,8 @@ def found_at(config: Config, file: Path, owner: OwnerLike | None) -> dict[str, A
         "data_dir": str(config.folder),
         "store": str(config.store_path),
         "store_bytes": _size(config.store_path),
+        "kv_cache": str(config.kv_folder),
+        "kv_cache_bytes": _size_of_all(config.kv_folder),
         "config": str(file),
         "config_exists": file.exists(),
         "owner": {"address": owner.address, "process": owner.pid} if owner else None,
@@ -53,11 +56,16 @@ def lines(found: dict[str, Any]) -> list[str]:
     owner, size = found["owner"], found["store_bytes"]
     read = "in force" if found["config_exists"] else "not there: defaults count"
     return [
-        f"data     {found['data_dir']}",
-        f"store    {found['store']} ({'not there yet' if size is None else readable(size)})",
-        f"config   {found['config']} ({read})",
-        f"owner    {'process {process}, {address}'.format(**owner) if owner else 'nobody'}",
+        f"data      {found['data_dir']}",
+        f"store     {found['store']} ({'not there yet' if size is None else readable(size)})",
+        f"kv cache  {found['kv_cache']} ({readable(found['kv_cache_bytes'])})",
+        f"config    {found['config']} ({read})",
+        f"owner     {'process {process}, {address}'.format(**owner) if owner else 'nobody'}",
     ]
+
+
+def _size_of_all(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _size(store: Path) -> int | None:

@@ -24,6 +24,14 @@ def moment(seconds: float | None) -> str:
     return "" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
+def ago(seconds: float) -> str:
+    """How long ago something was, in the largest unit that it was one of."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            return f"{counted(int(seconds / length), unit)} ago"
+    return "just now"
+
+
 def columns(rows: Iterable[Iterable[str]]) -> list[str]:
     """Lines with their parts below each other; the last part of a line is as long as it likes."""
     table = [list(row) for row in rows]

@@ -17,6 +17,7 @@ from palaver.library.reply import Reply
 
 UNAVAILABLE = 503
 COMPLETIONS = "/v1/chat/completions"
+CACHE = "/v1/cache"
 
 
 class Palaver:
@@ -206,6 +207,22 @@ class Palaver:
     async def model_named(self, name: str) -> dict[str, Any]:
         """One model, by its name or an alias. Raises RequestError with code ``model_not_available``."""
         return await self._get("GET", f"/v1/models/{part(name, 'name')}")
+
+    async def kv_cache(
+        self, *, model: str | None = None, conversation: str | None = None, all: bool = False
+    ) -> list[dict[str, Any]]:
+        """What models hold of the prompts of conversations, as ``GET /v1/cache`` says it: of one model, of one
+        conversation (an id or a name), or of `all` owners. Raises RequestError where there is no such one."""
+        asked = query({"model": model, "conversation": conversation, "all": all or None})
+        caches: list[dict[str, Any]] = (await self._get("GET", CACHE, params=asked))["data"]
+        return caches
+
+    async def clear_kv_cache(
+        self, *, model: str | None = None, conversation: str | None = None, all: bool = False
+    ) -> dict[str, Any]:
+        """Erase what models hold, of what `kv_cache` would list; how much was `cleared`. No message is deleted."""
+        asked = query({"model": model, "conversation": conversation, "all": all or None})
+        return await self._get("DELETE", CACHE, params=asked)
 
     async def api_keys(self) -> list[dict[str, Any]]:
         """All API keys that were ever made, without the keys themselves."""

@@ -28,6 +28,7 @@ from palaver.core.errors import BodyTooLarge, NotFound, StoreError
 from palaver.deletion import Deletion
 from palaver.server.auth import Guard
 from palaver.server.branches import Branches
+from palaver.server.cache import KvCaches
 from palaver.server.completions import Completions
 from palaver.server.conversations import Conversations
 from palaver.server.deletion import Deletions
@@ -88,6 +89,7 @@ class _Door:
             *Conversations(chat.store).operations(),
             *Branches(chat.store, settings).operations(),
             *Deletions(Deletion(chat), chat.store, settings).operations(),
+            *KvCaches(chat).operations(),
             *ApiKeys(chat.store, self._keyring, settings).operations(),
             *self._operations(),
         ]

@@ -151,7 +151,8 @@ def test_where_says_what_there_is(tmp_path: Path) -> None:
     assert "No conversations yet." in palaver(tmp_path, "list").stderr
     text = said(tmp_path, "where")
     assert "kB)" in text
-    assert "owner    nobody" in text
+    assert "owner     nobody" in text
+    assert "palaver.db-kv (" in text
     assert str(tmp_path / "data") in text
 
 

@@ -30,7 +30,7 @@ def texts(folder: Path, conversation: str) -> list[str]:
 
 
 def bytes_in(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in (folder / "data").iterdir())
+    return b"".join(path.read_bytes() for path in (folder / "data").rglob("*") if path.is_file())
 
 
 def test_conversations_by_name_and_id(tmp_path: Path) -> None:

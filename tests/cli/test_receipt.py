@@ -152,6 +152,28 @@ def test_an_epoch_that_begins() -> None:
     )
     foreseen = receipt(seen(0), epoch=epoch, turn=None)
     assert lines_of(foreseen)[1] == "a new epoch  begins here because another model answered before"
+    assert lines_of(receipt(seen(0), epoch=epoch | {"settled": False})) == lines_of(
+        receipt(seen(0), epoch=epoch)
+    )
+
+
+def test_an_epoch_that_was_prepared() -> None:
+    epoch = {"id": f"epoch_{BODY}abcd", "reason": "overflow", "began": True, "settled": True}
+    assert lines_of(receipt(seen(0), epoch=epoch))[1] == (
+        "epoch abcd  begins here because there was no more room, prepared while idle"
+    )
+    gone_on = receipt(seen(0), epoch=epoch | {"began": False})
+    assert lines_of(gone_on)[1] == "epoch abcd  goes on; it began because there was no more room"
+
+
+def test_how_much_of_the_prompt_was_cached() -> None:
+    told = receipt(seen(0), prompt_tokens=4100, cached_tokens=4012, context_size=None, reserved=0)
+    assert lines_of(told)[:2] == [
+        "pocket  auto  4,100 tokens of an unknown number",
+        "4,012 of 4,100 prompt tokens were cached",
+    ]
+    assert lines_of(receipt(seen(0), cached_tokens=0))[1] == "0 of 1,204 prompt tokens were cached"
+    assert lines_of(receipt(seen(0), cached_tokens=None)) == lines_of(receipt(seen(0)))
 
 
 def test_there_are_words_for_every_reason() -> None:

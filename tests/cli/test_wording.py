@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.cli.wording import columns, counted, harmless, line, moment, size
+from palaver.cli.wording import ago, columns, counted, harmless, line, moment, size
 
 
 @given(st.text())
@@ -44,6 +44,17 @@ def test_sizes(count: int, text: str) -> None:
 def test_times_are_local_and_to_the_minute() -> None:
     assert moment(datetime(2026, 11, 23, 14, 2, 59).timestamp()) == "2026-11-23 14:02"
     assert moment(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((-3, "just now"), (59, "just now"), (60, "1 minute ago"), (3599, "59 minutes ago")),
+        *((3600, "1 hour ago"), (86_399, "23 hours ago"), (86_400, "1 day ago"), (4e7, "462 days ago")),
+    ],
+)
+def test_how_long_ago_is_told_in_one_unit(seconds: float, text: str) -> None:
+    assert ago(seconds) == text
 
 
 def test_things_are_counted() -> None:

@@ -309,6 +309,8 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("delete", "/v1/users/{user}"),
         ("delete", "/v1/owners/{owner}"),
         ("post", "/v1/retention"),
+        ("get", "/v1/cache"),
+        ("delete", "/v1/cache"),
         ("get", "/v1/keys"),
         ("post", "/v1/keys"),
         ("delete", "/v1/keys/{id}"),
