@@ -42,7 +42,7 @@ Seen = Mapping[str, Any]
 
 def lines_of(receipt: Mapping[str, Any], *, whole: bool = False) -> list[str]:
     """The lines of a receipt. In the middle of long runs messages are only counted, unless the `whole` is wanted."""
-    lines = [_summary(receipt), _epoch(receipt)]
+    lines = [_summary(receipt), *_cached(receipt), _epoch(receipt)]
     before = (counted(receipt["instructions"], "instruction"), counted(receipt["tools"], "tool"))
     lines.append(f"before the messages: {', '.join(before)}")
     lines += _places(receipt, whole)
@@ -69,12 +69,19 @@ def _summary(receipt: Mapping[str, Any]) -> str:
     return f"{line(receipt['model'])}  {receipt['window']}  {long}{kept}"
 
 
+def _cached(receipt: Mapping[str, Any]) -> list[str]:
+    """How much was not prefilled again, where the engine says so. Servers of before say nothing of it."""
+    cached, tokens = receipt.get("cached_tokens"), receipt["prompt_tokens"]
+    return [] if cached is None or tokens is None else [f"{cached:,} of {tokens:,} prompt tokens were cached"]
+
+
 def _epoch(receipt: Mapping[str, Any]) -> str:
     epoch = receipt["epoch"]
     if not epoch["began"]:
         return f"epoch {_end(epoch['id'])}  goes on; it began because {reason(epoch['reason'])}"
     named = "a new epoch" if receipt["turn"] is None else f"epoch {_end(epoch['id'])}"
-    return f"{named}  begins here because {reason(epoch['reason'])}"
+    idle = ", prepared while idle" if epoch.get("settled") else ""
+    return f"{named}  begins here because {reason(epoch['reason'])}{idle}"
 
 
 def _end(id: str) -> str:

@@ -237,7 +237,9 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     safety_identifier: Annotated[Name | None, Meta(description="See `user`.")] = None
-    prompt_cache_key: Annotated[Name | None, Meta(description="See `user`.")] = None
+    prompt_cache_key: Annotated[
+        Name | None, Meta(description="See `user`. Servers behind an upstream are told it as it is.")
+    ] = None
 
 
 KNOWN = frozenset(CompletionRequest.__struct_fields__)

@@ -83,9 +83,14 @@ def read_request(body: bytes, settings: ServerSettings) -> Asked:
         messages=messages,
         tools=tools,
         parameters=_parameters(request, tools),
-        others=other_parameters(fields, KNOWN, settings.max_depth),
+        others=other_parameters(fields, KNOWN, settings.max_depth) | _hints(request),
         digest=blake2b(body, digest_size=32).digest(),
     )
+
+
+def _hints(request: CompletionRequest) -> dict[str, str]:
+    """What names an end user here, and says to a server behind an upstream where the prompt is cached."""
+    return {} if request.prompt_cache_key is None else {"prompt_cache_key": request.prompt_cache_key}
 
 
 def _check_messages(request: CompletionRequest, most: int) -> None:

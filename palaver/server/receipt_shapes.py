@@ -41,11 +41,13 @@ class LeftOutMessages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EpochRef(msgspec.Struct, frozen=True, kw_only=True):
-    """The epoch of a turn. `began` is whether it began with this turn, and `reason` why it did."""
+    """The epoch of a turn. `began` is whether it began with this turn, and `reason` why it did. `settled` is whether it
+    was begun, and its beginning prefilled, while nobody waited; that says something only where it `began`."""
 
     id: str
     reason: Reason
     began: bool
+    settled: bool
 
 
 class ReceiptBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +55,11 @@ class ReceiptBody(msgspec.Struct, frozen=True, kw_only=True):
 
     The prompt is `instructions` (so many system and developer messages from before the first question), `tools` (so
     many), a `summary`, the `messages`, and `notes`; there are no summaries and notes yet. `prompt_tokens` is how long
-    it was, as its engine `counted` it, or by an estimate; null where nobody knows. `context_size` is the most that
-    prompt and reply may have together, null where that is not known, and so many tokens were `reserved` of it for the
-    reply. `path` is how many messages the path has, up to the one that was answered. `continues` is whether the
-    prompt ended in the beginning of the reply. `turn` is null in a dry run, `conversation` where nothing is stored.
+    it was, as its engine `counted` it, or by an estimate; null where nobody knows. `cached_tokens` of it were not
+    prefilled again; null where the engine does not say. `context_size` is the most that prompt and reply may have
+    together, null where that is not known, and so many tokens were `reserved` of it for the reply. `path` is how many
+    messages the path has, up to the one that was answered. `continues` is whether the prompt ended in the beginning of
+    the reply. `turn` is null in a dry run, `conversation` where nothing is stored.
     """
 
     object: Literal["receipt"] = "receipt"
@@ -68,6 +71,7 @@ class ReceiptBody(msgspec.Struct, frozen=True, kw_only=True):
     context_size: int | None
     reserved: int
     prompt_tokens: int | None
+    cached_tokens: int | None
     counted: Literal["engine", "estimate"] | None
     instructions: int
     tools: int
@@ -115,10 +119,11 @@ def receipt_body(shown: Shown) -> ReceiptBody:
         conversation=shown.conversation,
         model=receipt.model,
         window=receipt.mode,
-        epoch=EpochRef(id=receipt.epoch, reason=receipt.reason, began=receipt.began),
+        epoch=EpochRef(id=receipt.epoch, reason=receipt.reason, began=receipt.began, settled=receipt.settled),
         context_size=receipt.context_size,
         reserved=receipt.reserved,
         prompt_tokens=receipt.prompt_tokens,
+        cached_tokens=receipt.cached_tokens,
         counted=receipt.counted,
         instructions=receipt.instructions,
         tools=receipt.tools,

@@ -25,8 +25,9 @@ AS_VLLM: dict[str, Any] = {
 class FakeUpstream:
     """`behaviour` is one of those named below; `next_behaviours` come before it, one for each request.
 
-    `requests` are the bodies it got, `headers` the last ones. `refusal_headers` go with what it refuses. `usage` and
-    `model` are what it tells of a reply in place of the truth.
+    `requests` are the bodies it got, `bodies` those of chats and texts as they were sent, `headers` the last ones.
+    `refusal_headers` go with what it refuses. `usage` and `model` are what it tells of a reply in place of the truth,
+    `timings` what it tells besides, as llama-server does.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class FakeUpstream:
         self.next_behaviours: list[str] = []
         self.refusal_headers: dict[str, str] = {}
         self.requests: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
         self.asked: list[str] = []
         self.headers: dict[str, str] = {}
         self.arrived = asyncio.Event()
@@ -45,6 +47,7 @@ class FakeUpstream:
         self.shown: Any = None
         self.vectors: Any = None
         self.usage: Any = None
+        self.timings: Any = None
         self.model = "wordy"
         self.url = ""
 
@@ -82,7 +85,8 @@ class FakeUpstream:
 
     async def chat_route(self, request: web.Request) -> web.StreamResponse:
         self._note(request)
-        body = await request.json()
+        self.bodies.append(await request.read())
+        body = json.loads(self.bodies[-1])
         self.requests.append(body)
         self.arrived.set()
         behaviour = self._next()
@@ -182,7 +186,8 @@ class FakeUpstream:
                 "prompt_tokens": min(_prompt_tokens(body), CONTEXT),
                 "completion_tokens": sum(len(pieces) for pieces, _ in replies),
             }
-            await response.write(_line({"choices": [], "model": self.model, "usage": usage}))
+            last: dict[str, Any] = {"choices": [], "model": self.model, "usage": usage}
+            await response.write(_line(last | ({"timings": self.timings} if self.timings else {})))
         await response.write(b"data: [DONE]\n\n")
 
     def _chunk(self, index: int, piece: dict[str, Any], reason: str | None) -> bytes:

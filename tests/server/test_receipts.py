@@ -13,14 +13,17 @@ import openai
 import pytest
 
 from palaver.chat import ChatSettings
+from palaver.chat.windows import Shown
 from palaver.core.errors import EngineBroke, StoreUnavailable
 from palaver.core.turn import Accepted, ContentDelta, Finish, TurnState, Usage
 from palaver.core.window_settings import WindowSettings
 from palaver.server.app import ServerSettings
+from palaver.server.receipt_shapes import EpochRef, receipt_body
 from palaver.stores.sqlite_upkeep import check
 from tests.receipts import is_that_of
 from tests.server.conftest import Door, HandEngine, opened, until
 from tests.stores.sqlite_files import tables
+from tests.stores.talking import new_epoch, receipt_in
 
 LOCAL = {"authorization": "Bearer local-secret"}
 NOBODYS = "01arz3ndektsv4rrffq69g5fav"
@@ -113,7 +116,7 @@ class TestAfterwards:
         receipt = await talk.receipt()
         epoch = receipt.pop("epoch")
         assert epoch.pop("id").startswith("epoch_")
-        assert epoch == {"reason": "start", "began": True}
+        assert epoch == {"reason": "start", "began": True, "settled": False}
         (item, _) = await talk.items()
         assert isinstance(receipt["messages"][0].pop("tokens"), int)
         assert isinstance(receipt.pop("prompt_tokens"), int)
@@ -125,6 +128,7 @@ class TestAfterwards:
             "window": "strict",
             "context_size": None,
             "reserved": 0,
+            "cached_tokens": None,
             "counted": "engine",
             "instructions": 2,
             "tools": 1,
@@ -177,11 +181,25 @@ class TestAfterwards:
             assert (receipt["model"], places(receipt), receipt["path"]) == ("test/hand", [0], 1)
             assert (receipt["context_size"], receipt["reserved"]) == (4096, 100)
             assert receipt["messages"][0]["tokens"] is None, "nobody can tell"
-            door.hand.put(Finish("stop", Usage(77, 1), warnings=["Not quite."]))
+            assert receipt["cached_tokens"] is None
+            usage = Usage(77, 1, cached_tokens=70)
+            door.hand.put(Finish("stop", usage, warnings=["Not quite."]))
             await asking
             ended = await receipt_of(door, turn)
-            changed = {"prompt_tokens": 77, "counted": "engine", "warnings": ["Not quite."]}
+            changed = {
+                "prompt_tokens": 77,
+                "cached_tokens": 70,
+                "counted": "engine",
+                "warnings": ["Not quite."],
+            }
             assert ended == receipt | changed
+
+    def test_an_epoch_that_was_prepared_while_nobody_waited(self) -> None:
+        receipt = receipt_in(new_epoch(reason="overflow"), 3, settled=True)
+        shown = Shown(receipt=receipt, turn=None, conversation=None, steps=[], tokens={})
+        assert receipt_body(shown).epoch == EpochRef(
+            id=receipt.epoch, reason="overflow", began=True, settled=True
+        )
 
     @pytest.mark.parametrize("route", ["chat/completions", "responses"])
     @pytest.mark.parametrize("id", [f"chatcmpl-{NOBODYS}", f"resp_{NOBODYS}", "chatcmpl-x", "turn", "%00"])
