@@ -1,0 +1,282 @@
+"""What is done between turns: the next prompt prefilled ahead, the next epoch prepared before the window is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palaver.chat import HEAD, Chat
+from palaver.core.errors import EngineUnavailable
+from palaver.core.message import Message
+from palaver.core.parameters import Parameters
+from palaver.core.turn import TurnState
+from palaver.core.window import Window
+from palaver.core.window_settings import WindowSettings
+from palaver.deletion import Deletion
+from palaver.engines.base import Model, Options
+from palaver.engines.scripted import ScriptedEngine
+from palaver.live import LiveReply
+from palaver.stores.sql import SqlStore
+from palaver.stores.sqlite import SqliteDatabase
+from tests.chat.asking import request, system, user
+from tests.chat.puppets import OneModel
+
+AUTO = WindowSettings(mode="auto")
+SIZE = 200
+SOON = 20.0
+
+
+class WarmEngine(ScriptedEngine):
+    """Answers by itself, and settles as it is told: at once, never, or when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(context=SIZE)
+        self.capabilities |= {"settle"}
+        self.settled: list[Window] = []
+        self.answer: bool | Exception = True
+        self.may_settle = asyncio.Event()
+        self.may_settle.set()
+        self.cancelled = 0
+
+    async def settle(self, window: Window, options: Options) -> bool:
+        self.settled.append(window)
+        try:
+            await self.may_settle.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class App:
+    """Asks one conversation's head again and again."""
+
+    def __init__(self, chat: Chat, engine: WarmEngine) -> None:
+        self.chat = chat
+        self.engine = engine
+        self.said = 0
+
+    async def ask(self, words: int = 8, *, settle: bool = True, **more: Any) -> LiveReply:
+        self.said += 1
+        question = user(" ".join(f"q{self.said}" for _ in range(words)))
+        asked = {"parameters": Parameters(max_tokens=12), "conversation": "c", "parent": HEAD, **more}
+        live = await self.chat.say(request(question, **asked))
+        outcome = await live.ended()
+        assert outcome.error is None, outcome.error
+        if settle:
+            await self.until_settled()
+        return live
+
+    async def until_settled(self) -> None:
+        async with asyncio.timeout(SOON):
+            await asyncio.sleep(0.01)
+            while self.chat._settling._tasks:
+                await asyncio.sleep(0.001)
+
+    async def until_low(self) -> LiveReply:
+        """Ask until an epoch is being prepared; the turn it hangs on."""
+        for _ in range(30):
+            live = await self.ask()
+            if live.receipt is not None and len({w.epoch for w in self.engine.settled}) > 1:
+                return live
+        raise AssertionError("no epoch was prepared")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
+    store = SqlStore(await SqliteDatabase.open(tmp_path / "palaver.db"))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def app(store: SqlStore) -> AsyncIterator[App]:
+    engine = WarmEngine()
+    chat = Chat(store, OneModel(Model(name="puppet", served_as="s", engine=engine)))
+    yield App(chat, engine)
+    await chat.close()
+
+
+def texts(window: Window) -> list[str]:
+    return [message.text for message in window.messages]
+
+
+async def test_the_next_prompt_is_settled_with_the_reply_as_it_is_stored(app: App) -> None:
+    live = await app.ask(window=AUTO)
+    (window,) = app.engine.settled
+    assert window.messages == (*app.engine.prompts[0].messages, live.replies()[0].message)
+    assert (window.conversation, window.kept) == (live.conversation, True)
+    await app.ask(window=AUTO)
+    assert app.engine.prompts[1].messages[:2] == window.messages
+    assert app.engine.prompts[1].epoch == window.epoch
+
+
+async def test_a_turn_that_comes_stops_it_and_it_goes_on_after_that(app: App) -> None:
+    app.engine.may_settle.clear()
+    await app.ask(settle=False)
+    async with asyncio.timeout(SOON):
+        while not app.engine.settled:
+            await asyncio.sleep(0.001)
+    await app.ask(settle=False)
+    assert app.engine.cancelled == 1
+    app.engine.may_settle.set()
+    await app.until_settled()
+    assert len(texts(app.engine.settled[-1])) == 4
+
+
+async def test_an_epoch_is_prepared_before_the_window_is_full_and_begun_by_the_next_turn(app: App) -> None:
+    last = await app.until_low()
+    ahead = app.engine.settled[-1]
+    assert ahead.epoch != last.receipt.epoch  # type: ignore[union-attr]
+    live = await app.ask()
+    receipt = live.receipt
+    assert receipt is not None
+    assert (receipt.epoch, receipt.reason) == (ahead.epoch, "overflow")
+    assert receipt.began
+    assert receipt.settled
+    prompt = app.engine.prompts[-1]
+    assert prompt.messages[:-1] == ahead.messages, "its prompt begins with what was prefilled"
+    assert prompt.epoch_began == ahead.epoch_began
+    after = (await app.ask()).receipt
+    assert after is not None
+    assert (after.epoch, after.began) == (ahead.epoch, False)
+
+
+async def test_in_a_long_conversation_no_turn_begins_an_epoch_itself(app: App) -> None:
+    receipts = [(await app.ask()).receipt for _ in range(60)]
+    begun = [receipt for receipt in receipts[1:] if receipt is not None and receipt.began]
+    assert len(begun) > 3
+    assert all(receipt.settled and receipt.reason == "overflow" for receipt in begun)
+    record = await app.chat.store.epochs(
+        "local", (await app.chat.store.conversation("local", "c")).id, limit=99
+    )
+    assert [each.epoch.id for each in record] == [
+        *(receipt.epoch for receipt in reversed(begun)),
+        receipts[0].epoch,  # type: ignore[union-attr]
+    ]
+
+
+async def test_what_is_not_ready_is_not_begun_and_the_turn_pays_itself(app: App) -> None:
+    app.engine.answer = False
+    receipts = [(await app.ask()).receipt for _ in range(30)]
+    begun = [receipt for receipt in receipts[1:] if receipt is not None and receipt.began]
+    assert begun
+    assert not any(receipt.settled for receipt in begun)
+
+
+async def test_its_preparation_goes_on_with_the_same_messages_until_it_is_ready(app: App) -> None:
+    app.engine.answer = False
+    await app.until_low()
+    first = app.engine.settled[-1]
+    await app.ask()
+    second = app.engine.settled[-1]
+    assert (second.epoch, second.messages[: len(first.messages)]) == (first.epoch, first.messages)
+    app.engine.answer = True
+    await app.ask()
+    receipt = (await app.ask()).receipt
+    assert receipt is not None
+    assert (receipt.epoch, receipt.settled) == (first.epoch, True)
+
+
+async def test_a_turn_elsewhere_goes_on_with_its_own_epoch(app: App) -> None:
+    last = await app.until_low()
+    ahead = app.engine.settled[-1]
+    items = await app.chat.store.items("local", last.conversation or "", order="asc", limit=99)
+    earlier = next(item.id for item in items if item.message.role == "assistant" and item.id != items[-1].id)
+    beside = await app.ask(parent=earlier, settle=False)
+    assert beside.receipt is not None
+    assert beside.receipt.epoch != ahead.epoch
+    again = await app.chat.say(request(parent=items[-2].id, parameters=Parameters(max_tokens=12)))
+    await again.ended()
+    assert again.receipt is not None
+    assert again.receipt.epoch != ahead.epoch, "asked again: another reply, another turn"
+
+
+async def test_another_model_or_other_instructions_do_not_begin_it(app: App) -> None:
+    await app.until_low()
+    ahead = app.engine.settled[-1]
+    live = await app.chat.say(
+        request(
+            system("Be brief."),
+            user("q"),
+            conversation="c",
+            parent=HEAD,
+            parameters=Parameters(max_tokens=12),
+        )
+    )
+    await live.ended()
+    assert live.receipt is not None
+    assert (live.receipt.reason, live.receipt.settled) == ("instructions", False)
+    assert live.receipt.epoch != ahead.epoch
+
+
+async def test_what_was_deleted_meanwhile_is_not_shown(app: App) -> None:
+    last = await app.until_low()
+    ahead = app.engine.settled[-1]
+    assert last.conversation is not None
+    items = await app.chat.store.items("local", last.conversation, limit=99)
+    gone = next(item for item in items if item.message.text == ahead.messages[0].text)
+    await Deletion(app.chat).message("local", last.conversation, gone.id)
+    live = await app.ask()
+    assert gone.message.text not in texts(app.engine.prompts[-1])
+    assert live.receipt is not None
+    assert not live.receipt.settled
+
+
+async def test_strict_windows_are_settled_without_thoughts_and_never_prepared(app: App) -> None:
+    history: list[Message] = []
+    for number in range(5):
+        history.append(user(f"number {number}"))
+        live = await app.chat.say(request(*history, parameters=Parameters(max_tokens=12)))
+        await live.ended()
+        await app.until_settled()
+        history.append(live.replies()[0].message)
+        assert app.engine.settled[-1].messages == tuple(history)
+    kept = [window.kept for window in app.engine.settled]
+    assert kept == [False, True, True, True, True], "asked once it may be an app's chore"
+
+
+@pytest.mark.parametrize("more", [{"store": False}, {"is_task": True}])
+async def test_what_is_not_stored_or_a_task_is_never_kept(app: App, more: dict[str, Any]) -> None:
+    history: list[Message] = []
+    for number in range(3):
+        history.append(user(f"number {number}"))
+        live = await app.chat.say(request(*history, parameters=Parameters(max_tokens=12), **more))
+        await live.ended()
+        history.append(live.replies()[0].message)
+        await app.until_settled()
+    assert [prompt.kept for prompt in app.engine.prompts] == [False] * 3
+    assert not any(window.kept for window in app.engine.settled)
+
+
+async def test_a_reply_that_was_cut_off_is_not_settled(app: App) -> None:
+    live = await app.chat.say(request(user("stop me"), parameters=Parameters(max_tokens=12)))
+    await app.chat.cancel("local", live.turn)
+    assert (await live.ended()).state in (TurnState.CANCELLED, TurnState.COMPLETED)
+    if live.outcome is not None and live.outcome.state is TurnState.CANCELLED:
+        await app.until_settled()
+        assert app.engine.settled == []
+
+
+async def test_an_engine_that_fails_at_it_keeps_nobody_from_asking(app: App) -> None:
+    app.engine.answer = EngineUnavailable("The model worker was killed.")
+    for _ in range(30):
+        await app.ask()
+
+
+async def test_closing_stops_it(store: SqlStore) -> None:
+    engine = WarmEngine()
+    engine.may_settle.clear()
+    chat = Chat(store, OneModel(Model(name="puppet", served_as="s", engine=engine)))
+    await (await chat.say(request("hello"))).ended()
+    async with asyncio.timeout(SOON):
+        while not engine.settled:
+            await asyncio.sleep(0.001)
+        await chat.close()
+    assert engine.cancelled == 1
