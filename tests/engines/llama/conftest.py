@@ -11,6 +11,7 @@ import pytest
 from palaver.engines.llama import LlamaEngine, LlamaSettings
 from palaver.engines.pocket import POCKET
 from tests.engines.llama.models import random_model
+from tests.engines.llama.warm import Houses
 
 
 class MakeEngine(Protocol):
@@ -42,6 +43,13 @@ async def make_engine(temporary: Path) -> AsyncIterator[MakeEngine]:
     yield make
     for engine in made:
         await engine.close()
+
+
+@pytest.fixture
+async def houses(tmp_path: Path, temporary: Path) -> AsyncIterator[Houses]:
+    made = Houses(tmp_path / "kv")
+    yield made
+    await made.close()
 
 
 class ModelOf(Protocol):
