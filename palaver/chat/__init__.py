@@ -238,6 +238,7 @@ class Chat:
             await self.completing.stop(owner, reason)
         for turn in turns:
             await turn.live.ended()
+        await self._settling.stop(owner, these)
 
     def _nobody_came(self, admitting: asyncio.Task[LiveReply]) -> None:
         """A caller left before its turn was admitted: the same as leaving right after."""

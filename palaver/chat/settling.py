@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
 
 import msgspec
 import structlog
@@ -41,6 +42,8 @@ class Settling:
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self._tasks: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
+        self._unended: dict[asyncio.Task[None], tuple[str, str]] = {}
+        """Whose they are and of which conversation, also of those that were stopped and have not ended yet."""
         self._started: OrderedDict[str, _Started] = OrderedDict()
 
     def turn_begins(self, conversation: str | None) -> None:
@@ -53,6 +56,8 @@ class Settling:
         conversation, fitted, outcome = turn.window.conversation, turn.fitted, turn.live.outcome
         if conversation is None or fitted is None or outcome is None or fitted.receipt.continues:
             return
+        if not fitted.made.asked.may_keep:
+            return  # an app's chore, of which nothing will come
         if outcome.state is not TurnState.COMPLETED or "settle" not in turn.model.engine.capabilities:
             return
         self.turn_begins(conversation)
@@ -60,16 +65,31 @@ class Settling:
             self._tasks.popitem(last=False)[1].cancel()
         task = asyncio.create_task(self._settle(turn, fitted, fitting))
         self._tasks[conversation] = task
+        self._unended[task] = (turn.window.owner, conversation)
         task.add_done_callback(lambda done: self._done(conversation, done))
+
+    async def stop(self, owner: str, conversations: Collection[str] | None = None) -> None:
+        """Stop what is done for an owner's conversations (ids), without them for all; returns when it has ended. What
+        it was about is to be deleted: it would be computed, and kept, after that."""
+        these = [
+            (task, of)
+            for task, (whose, of) in self._unended.items()
+            if whose == owner and (conversations is None or of in conversations)
+        ]
+        for task, of in these:
+            self._started.pop(of, None)
+            task.cancel()
+        await asyncio.gather(*(task for task, _ in these), return_exceptions=True)
 
     async def close(self) -> None:
         """Stop all of it."""
-        tasks = list(self._tasks.values())
+        tasks = list(self._unended)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _done(self, conversation: str, task: asyncio.Task[None]) -> None:
+        self._unended.pop(task, None)
         if self._tasks.get(conversation) is task:
             del self._tasks[conversation]
         if not task.cancelled() and (error := task.exception()) is not None:

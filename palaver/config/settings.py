@@ -86,6 +86,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     llama_server: Annotated[
         str, Meta(description="The address of a llama-server of your own, whose model answers by default.")
     ] = ""
+    llama_server_kv: Annotated[
+        str,
+        Meta(
+            description="The folder that your llama-server was started with as `--slot-save-path`, where palaver can "
+            "reach it too: then conversations' KV caches are kept with it as with models of palaver's own."
+        ),
+    ] = ""
     api_key: Annotated[
         list[str],
         Meta(

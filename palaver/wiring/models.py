@@ -50,14 +50,37 @@ class Shared(NamedTuple):
     snapshots: Snapshots | None
 
 
-def snapshots_of(config: Config) -> Snapshots:
-    """Where the KV caches of conversations are kept, beside the store: only for the one process that owns that."""
-    return Snapshots(config.kv_folder, memory_quota=config.kv_memory, disk_quota=config.kv_disk)
+class Kept(NamedTuple):
+    """Where the KV caches of conversations are kept, beside the store: only for the one process that owns that. Those
+    of a llama-server are kept apart: it writes into a folder of its own."""
+
+    own: Snapshots
+    llama_server: Snapshots | None
+
+    async def close(self) -> None:
+        await self.own.close()
+        if self.llama_server is not None:
+            await self.llama_server.close()
 
 
-def catalog_of(config: Config, snapshots: Snapshots | None = None) -> tuple[ModelCatalog, str]:
+def snapshots_of(config: Config) -> Kept:
+    """Nothing is made yet."""
+    own = Snapshots(config.kv_folder, memory_quota=config.kv_memory, disk_quota=config.kv_disk)
+    if not config.llama_server or not config.llama_server_kv:
+        return Kept(own, None)
+    remote = Snapshots(
+        config.kv_folder / LLAMA_SERVER,
+        memory_quota=config.kv_memory,
+        disk_quota=config.kv_disk,
+        staging=Path(config.llama_server_kv).expanduser(),
+    )
+    return Kept(own, remote)
+
+
+def catalog_of(config: Config, kept: Kept | None = None) -> tuple[ModelCatalog, str]:
     """The models that may be named, and the name of the one that answers where none is. Raises ConfigError."""
     added = AddedModels(config.folder).all()
+    snapshots = kept.own if kept is not None else None
     shared = Shared(ModelMemory(config.memory or None), snapshots)
     own, default = _default(config, added, shared)
     here = {spec.name: spec for spec in own}
@@ -67,7 +90,7 @@ def catalog_of(config: Config, snapshots: Snapshots | None = None) -> tuple[Mode
         elif not any(spec.name == model.name and _is_file_of(spec, model) for spec in own):
             log.warning("an added model is hidden by another of its name", model=model.name)
     if config.llama_server:
-        here[LLAMA_SERVER] = _llama_server(config)
+        here[LLAMA_SERVER] = _llama_server(config, kept.llama_server if kept is not None else None)
     here.setdefault("pocket", _pocket(config, snapshots))
     fallbacks = {name: others.split("+") for name, others in config.fallback.items()}
     catalog = ModelCatalog(
@@ -170,9 +193,10 @@ def _gguf(config: Config, path: Path, name: str, shared: Shared) -> ModelSpec:
     )
 
 
-def _llama_server(config: Config) -> ModelSpec:
+def _llama_server(config: Config, snapshots: Snapshots | None) -> ModelSpec:
     key = os.environ.get(key_variable(LLAMA_SERVER)) or None
-    engine = RemoteEngine(RemoteSettings(url=config.llama_server, key=key))
+    saves = Path(config.llama_server_kv).expanduser() if config.llama_server_kv else None
+    engine = RemoteEngine(RemoteSettings(url=config.llama_server, key=key, saves=saves), snapshots)
     return ModelSpec(name=LLAMA_SERVER, engine=engine, description="What your own llama-server runs")
 
 

@@ -27,11 +27,12 @@
     reading     the reply to it
     completing  texts without a template
     embedding   texts as vectors
-    asking      what is asked of a worker over HTTP, and what its failures mean
+    asking      what is asked of a worker over HTTP, and what its failures mean (finishing: to its end, whoever leaves)
     replying    one reply: a place, a slot and a request for it
     engine      the contract, out of these parts
     local       the engine with a worker of its own
-    remote      the engine of a llama-server that somebody else started (remote_model: what that says of its model)
+    remote      the engine of a llama-server that somebody else started (remote_server: as a worker; remote_model: what
+                it says of its model; remote_file: whose file may lie here)
     hardware    what this machine computes with
 
 The worker is run as a file, not imported: what is imported here is palaver's side.
@@ -40,7 +41,8 @@ The worker is run as a file, not imported: what is imported here is palaver's si
 from palaver.engines.llama.kv.snapshots import Snapshots
 from palaver.engines.llama.local import LlamaEngine
 from palaver.engines.llama.memory import ModelMemory
-from palaver.engines.llama.remote import RemoteEngine, RemoteSettings
+from palaver.engines.llama.remote import RemoteEngine
+from palaver.engines.llama.remote_server import RemoteSettings
 from palaver.engines.llama.settings import LlamaSettings
 
 __all__ = ["LlamaEngine", "LlamaSettings", "ModelMemory", "RemoteEngine", "RemoteSettings", "Snapshots"]

@@ -18,12 +18,12 @@ from palaver.core.message import Message
 from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.llama import asking
+from palaver.engines.llama.finishing import to_its_end
 from palaver.engines.llama.kv.placing import Ask
 from palaver.engines.llama.kv.prefix import Prefix
 from palaver.engines.llama.kv.slots import Seat, Slots
 from palaver.engines.llama.places import Places
 from palaver.engines.llama.plan import Planner
-from palaver.engines.llama.prefill import to_its_end
 from palaver.engines.llama.workers import Worker, Workers
 
 QUESTION = "qu3st10n-t0-c0me"
@@ -61,14 +61,13 @@ class Ahead:
         while True:
             await self._places.take_ahead()
             try:
-                worker = self._workers.running
-                if worker is None:
+                use = self._workers.use_running()
+                if use is None:
                     return False
-                use = await self._workers.use()
                 try:
                     if target is None:
-                        target = await self._target(worker, fields)
-                    if not target or await self._piece(worker, ask, target):
+                        target = await self._target(use.worker, fields)
+                    if not target or await self._piece(use.worker, ask, target):
                         return bool(target)
                 finally:
                     use.release()
@@ -90,31 +89,44 @@ class Ahead:
         if seat is None:
             raise _Unplaced
         try:
-            at = await self._there(worker, seat, target)
+            at, is_sure = await self._there(worker, seat, target)
             until = min(len(target), at + self._batch)
-            if at < len(target):
-                piece = asking.prefill(worker, seat.number, target[:until], reuse=seat.reuse)
-                done = await to_its_end(piece)
-                self._slots.counts["settled"] += done.prompt_n
-                self._slots.computed(seat, ask, target[:until])
+            if at < len(target) or not is_sure:
+                await to_its_end(self._prefilled(worker, seat, ask, target[:until]))
+            else:
+                self._slots.untouched(seat)
+            if seat.is_condemned:
+                raise _Unplaced  # it was forgotten meanwhile: nobody wants it any more
         finally:
             self._slots.give_back(seat)
         return until == len(target)
 
-    async def _there(self, worker: Worker, seat: Seat, target: tuple[int, ...]) -> int:
-        """How many tokens of it the slot has, as far as is known. Too few would have the slot lose the others."""
+    async def _prefilled(self, worker: Worker, seat: Seat, ask: Ask, tokens: tuple[int, ...]) -> None:
+        done = await asking.prefill(worker, seat.number, tokens, reuse=seat.reuse)
+        self._slots.counts["settled"] += done.prompt_n
+        self._slots.computed(seat, ask, tokens)
+
+    async def _there(self, worker: Worker, seat: Seat, target: tuple[int, ...]) -> tuple[int, bool]:
+        """How many tokens of it the slot has, and whether that is sure: else at most so many. Of a piece that ends
+        before them the slot would lose the others, so it is rather too many."""
         holding = seat.holding
         if holding is None or not seat.reuse:
-            return 0
-        if holding.ids or seat.asked is None:
-            return _alike(holding.ids, target) if holding.ids else holding.tokens
+            return 0, True
+        if holding.ids:
+            return _alike(holding.ids, target), True
+        most = min(holding.tokens, len(target))
+        if seat.asked is None:
+            return most, False
         fields, tail = seat.asked
         asked = await asking.tokens_of(worker, await asking.render(worker, fields) + tail)
-        return _alike(asked, target)
+        alike = _alike(asked, target)
+        # The last token may be another one together with what follows. After it comes the reply, whose tokens nobody
+        # knows here.
+        return (alike, True) if alike < len(asked) - 1 else (max(alike, most), False)
 
 
 class _Unplaced(Exception):
-    """No slot can be had that would not cost more than it gains."""
+    """There is no slot for it: none can be had that would not cost more than it gains, or it was forgotten."""
 
 
 def _with_question(window: Window) -> Window:

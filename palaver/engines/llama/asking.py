@@ -146,6 +146,7 @@ class Completion:
 
     async def _open(self, fields: dict[str, Any]) -> aiohttp.ClientResponse:
         data = msgspec.json.encode(fields)
+        await _check_open(self._worker)
         try:
             response = await self._worker.session.post(self._worker.base + self._path, data=data)
             if response.status != 200:
@@ -170,6 +171,7 @@ async def ask(worker: Worker, path: str, fields: dict[str, Any], answer: type[_T
     Raises ContextLengthExceeded, EngineRefused, EngineUnavailable, EngineTimeout.
     """
     data = msgspec.json.encode(fields)
+    await _check_open(worker)
     try:
         async with worker.session.post(worker.base + path, data=data) as response:
             body = await response.read()
@@ -177,7 +179,10 @@ async def ask(worker: Worker, path: str, fields: dict[str, Any], answer: type[_T
                 raise _refusal(response.status, body)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise await _failure(worker, error, EngineUnavailable) from error
-    return msgspec.json.decode(body, type=answer)
+    try:
+        return msgspec.json.decode(body, type=answer)
+    except msgspec.MsgspecError as error:
+        raise EngineRefused(f"{worker.called} answers otherwise than it should.", status=502) from error
 
 
 async def count(worker: Worker, prompt: dict[str, Any]) -> int:
@@ -259,6 +264,12 @@ async def _is_busy(worker: Worker, slot: int) -> bool:
         log.warning("a slot could not be looked at", worker=worker.called, reason=failure.message)
         return False
     return any(state.is_processing for state in states if state.id == slot)
+
+
+async def _check_open(worker: Worker) -> None:
+    """Raises EngineUnavailable for a worker that has ended, and whose connections are closed for good."""
+    if worker.session.closed:
+        raise EngineUnavailable(f"{worker.called} {await worker.how_it_ended() or 'has ended'}.")
 
 
 def _refusal(status: int, body: bytes) -> PalaverError:

@@ -18,7 +18,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
-from palaver.core.errors import ContextLengthExceeded, EngineRefused, InvalidRequest, UnsupportedParameter
+from palaver.core.errors import ContextLengthExceeded, InvalidRequest, UnsupportedParameter
 from palaver.core.message import Message
 from palaver.core.turn import EngineEvent, Finish
 from palaver.core.window import Window
@@ -78,7 +78,7 @@ class WorkerEngine:
         self._ahead = Ahead(self._planner, self._places, self._slots, workers, piece)
         self._upkeep = Upkeep(self._places, self._slots, workers)
         prefill = Prefill(batch, lambda: self._places.taken > 1)
-        self._replying = Replying(self._places, self._slots, workers, prefill, context, self._upkeep.freed)
+        self._replying = Replying(self._places, self._slots, workers, prefill, context)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -159,18 +159,16 @@ class WorkerEngine:
         return not self.embeds and await self._ahead.settle(window, options)
 
     async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
-        erased = await self._slots.forget(owner, conversation, self._workers.running)
-        if self._keeping is not None:
-            try:
-                erased += await self._keeping.snapshots.forget(self._keeping.model, owner, conversation)
-            except OSError as error:
-                raise EngineRefused(f"Snapshots could not be erased: {error}.", status=500) from error
-        return erased
+        return await self._slots.forget(owner, conversation, self._workers.running)
 
     async def kv_cache(self) -> KvCache | None:
         if self.embeds:
             return None
         return await kv_state(self.gguf.unkept, self._slots, self._keeping, self._workers.running)
+
+    async def save_all(self, worker: Worker) -> None:
+        """Save what would be lost with a worker that is to be left."""
+        await self._slots.save_all(worker)
 
     async def close(self) -> None:
         self._places.close()

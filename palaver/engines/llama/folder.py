@@ -12,11 +12,14 @@ import socket
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 PREFIX = "palaver-worker-"
+MARK = "palaver-kv-"
+"""How the names of our files begin where others may have some."""
 LOCK = "lock"
 SOCKET_PATH_LIMIT = 100
 """Bytes; the address of a Unix socket holds 104 on macOS and 108 on Linux."""
@@ -55,6 +58,25 @@ class PrivateFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+class CommonFolder:
+    """A folder of somebody else's, in which our files are known by their names: all of that name are ours.
+
+    Raises OSError where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path} is no folder")
+        self.path = path
+        self.remove()  # what a process left that was killed
+
+    def remove(self) -> None:
+        """Remove our files. May be called twice."""
+        for file in self.path.glob(MARK + "*"):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+
+
 def _new_folder(base: Path) -> Path:
     _remove_abandoned(base)
     return Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))  # mode 0700
@@ -66,9 +88,14 @@ def _remove_abandoned(temporary: Path) -> None:
         try:
             info = path.lstat()
             # Of another user nothing is touched: in a common folder anybody may make one of this name.
-            ours = stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid()
+            ours = stat.S_ISDIR(info.st_mode) and info.st_uid == _user()
             if ours and time.time() - info.st_mtime > SETTLED_SECONDS:
                 with FileLock(path / LOCK, timeout=0, thread_local=False):
                     shutil.rmtree(path)
         except (OSError, Timeout):
             continue  # somebody uses it, or has just removed it
+
+
+def _user() -> int:
+    """Who we are; on Windows nobody has a number, and temporary files are each user's own."""
+    return os.getuid() if hasattr(os, "getuid") else 0

@@ -19,6 +19,8 @@ from palaver.engines.llama.settings import CONTEXT_STEP, DEFAULT_TRAINED, LlamaS
 
 CACHE_BYTES = 2
 """Of one number of the cache: llama.cpp keeps them in 16 bits."""
+TOKEN_BYTES = 16
+"""What a snapshot has of a token besides its keys and values."""
 WORKING_NUMBERS = 16
 """How many numbers of the model's width a token of a batch needs at a time, each in 4 bytes. Measured: 13 to 16."""
 MASK_BYTES = 4
@@ -55,6 +57,11 @@ def footprint(gguf: Gguf, settings: LlamaSettings, slot_context: int) -> Footpri
         cache=tokens * gguf.cache_numbers * CACHE_BYTES,
         working=batch * width,
     )
+
+
+def token_bytes(gguf: Gguf) -> int:
+    """What a snapshot has of each token."""
+    return gguf.cache_numbers * CACHE_BYTES + TOKEN_BYTES
 
 
 def fitting_context(gguf: Gguf, settings: LlamaSettings, limit: int) -> int:

@@ -22,7 +22,7 @@ WANTED = re.compile(
     r"|tokenizer\.(chat_template|ggml\.(tokens|token_type|(fim_)?(pre|suf|mid|prefix|suffix|middle)_token_id))"
     r"|.+\.(context_length|pooling_type|block_count|embedding_length)"
     r"|.+\.attention\.(head_count|head_count_kv|key_length|value_length)"
-    rf"|{KEYS}"
+    rf"|.+\.rope\.scaling\.original_context_length|{KEYS}"
 )
 """The keys whose values are kept."""
 
@@ -57,7 +57,8 @@ class Gguf(msgspec.Struct, frozen=True, kw_only=True):
     `pooling` (llama.cpp's number of it) a model makes vectors of texts, and does not chat. `size` is that of all its
     files in bytes, `width` how many numbers stand for a token, and `cache_numbers` how many are kept of each token
     of a context. `unkept` is why its KV cache cannot be saved and shared, in words that go on "because"; empty where
-    it can. `files` are where it was read.
+    it can. `files` are where it was read. `is_scaled` says that its positions are scaled beyond a context that it was
+    trained for first.
     """
 
     architecture: str
@@ -76,6 +77,7 @@ class Gguf(msgspec.Struct, frozen=True, kw_only=True):
     cache_numbers: int = 0
     unkept: str = ""
     files: tuple[Path, ...] = ()
+    is_scaled: bool = False
 
     @property
     def tokenizer(self) -> str:
@@ -118,6 +120,7 @@ def inspect(path: Path) -> Gguf:
         cache_numbers=_cache_numbers(values, architecture),
         unkept=why_unkept(architecture, values, makes_vectors=bool(pooling)),
         files=(path, *others),
+        is_scaled=f"{architecture}.rope.scaling.original_context_length" in values,
     )
 
 

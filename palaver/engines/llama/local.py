@@ -6,7 +6,7 @@ import msgspec
 
 from palaver.engines.llama.embedding import embedding_settings
 from palaver.engines.llama.engine import WorkerEngine
-from palaver.engines.llama.footprint import CACHE_BYTES, Footprint, fitting_context, footprint
+from palaver.engines.llama.footprint import Footprint, fitting_context, footprint, token_bytes
 from palaver.engines.llama.gguf import Gguf, inspect
 from palaver.engines.llama.kv.identity import (
     Identity,
@@ -20,9 +20,6 @@ from palaver.engines.llama.kv.snapshots import Snapshots
 from palaver.engines.llama.memory import ModelMemory
 from palaver.engines.llama.settings import LlamaSettings, loading_seconds
 from palaver.engines.llama.supervisor import Supervisor
-
-TOKEN_BYTES = 16
-"""What a snapshot holds of each token besides its keys and values."""
 
 
 class LlamaEngine(WorkerEngine):
@@ -57,7 +54,7 @@ class LlamaEngine(WorkerEngine):
         super().__init__(
             model, settings.slots, context, self._supervisor, batch=settings.batch, keeping=keeping
         )
-        self._supervisor.parting = self._slots.save_all
+        self._supervisor.parting = self.save_all
 
     @property
     def device(self) -> str | None:
@@ -95,7 +92,8 @@ def _keeping(settings: LlamaSettings, model: Gguf, context: int, snapshots: Snap
             model=await model_hash(model.files, snapshots.folder),
             engine=engine_version(),
             template=template_hash(model.chat_template),
-            layout=layout_of(settings.slots),
+            # How far apart positions are taken to be may go by the context.
+            layout=layout_of(settings.slots) + (f", {context} tokens" if model.is_scaled else ""),
         )
 
     snapshots.register(settings.name)
@@ -103,6 +101,6 @@ def _keeping(settings: LlamaSettings, model: Gguf, context: int, snapshots: Snap
         model=settings.name,
         snapshots=snapshots,
         identity=identity,
-        token_bytes=model.cache_numbers * CACHE_BYTES + TOKEN_BYTES,
+        token_bytes=token_bytes(model),
         context=context,
     )

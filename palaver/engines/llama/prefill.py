@@ -8,10 +8,10 @@ between: two long prompts alternate, short ones pass, and where others are being
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from palaver.engines.llama import asking
+from palaver.engines.llama.finishing import to_its_end
 from palaver.engines.llama.workers import Worker
 
 SMALL = 4
@@ -33,9 +33,17 @@ class Prefill:
         return new_tokens > LONG * self.batch
 
     async def prefill(
-        self, worker: Worker, slot: int, tokens: Sequence[int], there: int, *, reuse: bool
+        self,
+        worker: Worker,
+        slot: int,
+        tokens: Sequence[int],
+        there: int,
+        *,
+        reuse: bool,
+        computed: Callable[[int], object] = lambda at: None,
     ) -> int:
         """Have a slot hold all but the last of these tokens, of which about so many are there; how many were.
+        `computed` is told after each piece how many of them the slot holds now.
 
         Cancelled, it returns when the worker has come to the end of the piece it is at. Raises what `asking.ask` does.
         """
@@ -45,18 +53,14 @@ class Prefill:
             async with self._next:  # in the order of those who wait
                 at = min(end, at + (max(1, self.batch // SMALL) if self._crowded() else self.batch))
                 piece = asking.prefill(worker, slot, tokens[:at], reuse=reuse or cached is not None)
-                done = await to_its_end(piece)
+                done = await to_its_end(_told(piece, computed, at))
             cached = done.cache_n if cached is None else cached
         return there if cached is None else cached
 
 
-async def to_its_end(asked: Coroutine[Any, Any, asking.Prefilled]) -> asking.Prefilled:
-    """What is asked of a worker, which goes on with it whoever leaves: then that is waited for."""
-    task = asyncio.ensure_future(asked)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise
+async def _told(
+    piece: Awaitable[asking.Prefilled], computed: Callable[[int], object], at: int
+) -> asking.Prefilled:
+    done = await piece
+    computed(at)
+    return done

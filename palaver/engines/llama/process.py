@@ -22,6 +22,7 @@ from palaver.engines.llama import worker
 from palaver.engines.llama.folder import PrivateFolder
 from palaver.engines.llama.settings import START_SECONDS, LlamaSettings, cores
 
+HEALTH = "/health"
 LOG_LINES = 50
 LINE_LIMIT = 4096
 STOP_SECONDS = 2.0
@@ -139,6 +140,16 @@ class Worker:
         except TimeoutError:
             return self._given_up
         return self._how()
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether it says within so long that it is there. One that has ended does not hang."""
+        try:
+            async with asyncio.timeout(seconds), self.session.get(self.base + HEALTH):
+                return True
+        except TimeoutError:
+            return not self.alive
+        except aiohttp.ClientError:
+            return True
 
     async def stop(self) -> None:
         """End it, at once where it can be."""

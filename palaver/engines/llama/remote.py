@@ -14,24 +14,31 @@ from contextlib import aclosing
 import aiohttp
 import msgspec
 import structlog
-from yarl import URL
 
-from palaver.core.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable
+from palaver.core.errors import EngineError, EngineRefused, EngineUnavailable
 from palaver.core.message import Message
 from palaver.core.turn import EngineEvent, Finish
 from palaver.core.window import Window
 from palaver.engines.base import Embedded, KvCache, Options
 from palaver.engines.llama.engine import CHAT, TOOLS, WorkerEngine
+from palaver.engines.llama.footprint import token_bytes
+from palaver.engines.llama.kv.identity import Identity, layout_of, model_hash, template_hash
+from palaver.engines.llama.kv.slots import Keeping
+from palaver.engines.llama.kv.snapshots import Snapshots
+from palaver.engines.llama.kv.state import saved_state
 from palaver.engines.llama.remote_model import (
     CHECK_SECONDS,
     Props,
     RemoteModel,
-    is_there,
     read_model,
     read_props,
 )
-from palaver.engines.llama.workers import Use, Worker
+from palaver.engines.llama.remote_server import Connection, RemoteServer, RemoteSettings
 
+NAME = "llama-server"
+"""What its snapshots are filed under, whatever its model is called."""
+BATCH = 512
+"""How many tokens it is taken to prefill at once: llama-server's own default."""
 CONNECT_SECONDS = 10.0
 CHECK_AGE = 2.0
 """Seconds after which the server is asked again what it runs, where somebody wants a reply."""
@@ -41,104 +48,28 @@ RETRY_AFTER = 5
 log = structlog.get_logger(__name__)
 
 
-class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`url` is the server's address, with or without ``/v1``; `key` is what it was started with as ``--api-key``.
-    `stall_timeout` is how long it may say nothing, in seconds."""
-
-    url: str
-    key: str | None = None
-    stall_timeout: float = 300.0
-
-    @property
-    def root(self) -> str:
-        """The address below which all its paths are. Raises ConfigError (setting ``llama_server``)."""
-        try:
-            url = URL(self.url)
-        except ValueError as error:
-            raise _unusable("The address of the llama-server is no URL.") from error
-        if url.user or url.password or url.query_string or url.fragment:
-            raise _unusable(
-                f"The address of the llama-server {url.host} holds more than an address; its key belongs into the "
-                "environment variable LLAMA_SERVER_API_KEY."
-            )
-        if url.scheme not in ("http", "https") or not url.host:
-            raise _unusable(f"{self.url!r} is no address of a llama-server such as http://127.0.0.1:8080.")
-        return str(url).rstrip("/").removesuffix("/v1")
-
-    def __repr__(self) -> str:
-        """Without the key: a repr ends up in logs."""
-        return f"RemoteSettings(url={self.url!r}, …)"
-
-    def check(self) -> None:
-        """Raises ConfigError for an address or a key that cannot be used."""
-        self.root  # noqa: B018 - raises
-        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
-            raise _unusable("The key of the llama-server holds characters that no key has.")
-        if not self.stall_timeout > 0:
-            raise _unusable(f"stall_timeout must be more than 0 seconds, not {self.stall_timeout}.")
-
-
-class RemoteServer:
-    """The server as a worker, see `workers.Worker`: from when it was found until it fails."""
-
-    def __init__(self, session: aiohttp.ClientSession, base: str, stall_timeout: float) -> None:
-        self.session = session
-        self.base = base
-        self.called = "The llama-server"
-        self.stall_timeout = stall_timeout
-        self._gone: str | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self._gone is None
-
-    def give_up(self, reason: str) -> None:
-        self._gone = self._gone or reason
-
-    async def how_it_ended(self) -> str | None:
-        if self._gone is None and not await is_there(self.session, self.base):
-            self._gone = "cannot be reached"
-        return self._gone
-
-
-class _Connection:
-    """Where the engine of one model gets its server from, see `workers.Workers`."""
-
-    def __init__(self, server: RemoteServer) -> None:
-        self.server = server
-
-    @property
-    def running(self) -> RemoteServer | None:
-        return self.server if self.server.alive else None
-
-    def renew(self, worker: Worker) -> None:
-        """It is not ours to start again."""
-
-    async def use(self) -> Use:
-        return Use(self.server)
-
-    async def close(self) -> None:
-        self.server.give_up("is not used any more")
-
-
 class _Running(msgspec.Struct, frozen=True):
     """A model that the server runs, by what it said of it."""
 
     props: Props
     model: RemoteModel
-    connection: _Connection
+    connection: Connection
     engine: WorkerEngine
 
 
 class RemoteEngine:
     """The model of a llama-server. It is asked with the first request; see `palaver.engines.base.Engine`.
 
-    Raises ConfigError for settings that cannot be used.
+    `snapshots` is where it saves what it has computed of conversations, None for nowhere: the folder into which it does
+    so is that of the settings. Raises ConfigError for settings that cannot be used.
     """
 
-    def __init__(self, settings: RemoteSettings) -> None:
+    def __init__(self, settings: RemoteSettings, snapshots: Snapshots | None = None) -> None:
         settings.check()
         self.settings = settings
+        self._snapshots = snapshots if settings.saves is not None else None
+        if self._snapshots is not None:
+            self._snapshots.register(NAME)
         self._session: aiohttp.ClientSession | None = None
         self._running: _Running | None = None
         self._before: list[WorkerEngine] = []
@@ -211,10 +142,18 @@ class RemoteEngine:
 
     async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
         engines = [*self._before, *([self._running.engine] if self._running else [])]
-        return sum([await engine.forget(owner, conversation) for engine in engines])
+        erased = sum([await engine.forget(owner, conversation) for engine in engines])
+        if self._snapshots is not None:  # also where nobody asked it anything yet
+            try:
+                erased += await self._snapshots.forget(NAME, owner, conversation)
+            except OSError as error:
+                raise EngineRefused(f"Snapshots could not be erased: {error}.", status=500) from error
+        return erased
 
     async def kv_cache(self) -> KvCache | None:
-        return None if self._running is None else await self._running.engine.kv_cache()
+        if self._running is not None:
+            return await self._running.engine.kv_cache()
+        return None if self._snapshots is None else await saved_state(self._snapshots, NAME)
 
     async def close(self) -> None:
         self._closed = True
@@ -270,10 +209,36 @@ class RemoteEngine:
         if self._running is not None:
             log.info("the llama-server runs another model", model=model.name)
             self._before.append(self._running.engine)
-        connection = _Connection(self._server(session))
-        engine = WorkerEngine(model.model, model.slots, model.context, connection)
+        connection = Connection(self._server(session))
+        keeping = self._keeping(model)
+        engine = WorkerEngine(
+            model.model, model.slots, model.context, connection, batch=BATCH, keeping=keeping
+        )
+        connection.parting = engine.save_all
         self._running = _Running(props, model, connection, engine)
         return self._running
+
+    def _keeping(self, model: RemoteModel) -> Keeping | None:
+        """How its slots are saved: only where its model's file is known to be the one that lies here, too."""
+        snapshots, gguf = self._snapshots, model.model
+        if snapshots is None or not snapshots.enabled or gguf.unkept or not gguf.files:
+            return None
+
+        async def identity() -> Identity:
+            return Identity(
+                model=await model_hash(gguf.files, snapshots.folder),
+                engine=f"llama-server {model.build}",
+                template=template_hash(gguf.chat_template),
+                layout=f"{layout_of(model.slots)}, {model.context} tokens",
+            )
+
+        return Keeping(
+            model=NAME,
+            snapshots=snapshots,
+            identity=identity,
+            token_bytes=token_bytes(gguf),
+            context=model.context,
+        )
 
     def _server(self, session: aiohttp.ClientSession) -> RemoteServer:
         return RemoteServer(session, self.settings.root, self.settings.stall_timeout)
@@ -298,7 +263,3 @@ class RemoteEngine:
 def _named(event: EngineEvent, name: str) -> EngineEvent:
     """With the model's name: a server that was given none says the path of its file."""
     return msgspec.structs.replace(event, model=name) if isinstance(event, Finish) else event
-
-
-def _unusable(message: str) -> ConfigError:
-    return ConfigError(message, setting="llama_server")

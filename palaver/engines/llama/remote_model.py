@@ -12,7 +12,7 @@ import msgspec
 
 from palaver.core.errors import EngineRefused, EngineUnavailable
 from palaver.engines.llama.gguf import GAP, MARKER, Gguf
-from palaver.engines.llama.remote_file import why_unkept
+from palaver.engines.llama.remote_file import file_of
 
 CHECK_SECONDS = 5.0
 """How long the server may take to say what it is."""
@@ -173,6 +173,8 @@ async def _read_model(session: aiohttp.ClientSession, base: str, props: Props) -
     control, special = await _control_tokens(ask, props)
     counting = {"messages": [{"role": "user", "content": "x"}]}
     status, _ = await _ask(session, "POST", f"{base}/v1/chat/completions/input_tokens", counting)
+    told = (meta.n_vocab, meta.n_ctx_train, meta.n_embd)
+    here, unkept = await file_of(props.model_path, props.modalities, told)
     name = _name(props.model_alias or entry.id or props.model_path)
     return RemoteModel(
         name=name,
@@ -187,9 +189,9 @@ async def _read_model(session: aiohttp.ClientSession, base: str, props: Props) -
             vocabulary=max(0, meta.n_vocab),
             gap_tokens=await _gap_tokens(ask),
             width=max(0, meta.n_embd),
-            unkept=await why_unkept(
-                props.model_path, props.modalities, (meta.n_vocab, meta.n_ctx_train, meta.n_embd)
-            ),
+            unkept=unkept,
+            files=here.files if here is not None else (),
+            cache_numbers=here.cache_numbers if here is not None else 0,
         ),
         slots=props.total_slots,
         context=props.default_generation_settings.n_ctx,

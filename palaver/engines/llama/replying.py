@@ -40,7 +40,7 @@ class _Stay:
 
 
 class Replying:
-    """Has one engine's worker reply. `context` is that of a slot, in tokens; `freed` is told when a slot is free."""
+    """Has one engine's worker reply. `context` is that of a slot, in tokens."""
 
     def __init__(
         self,
@@ -49,14 +49,12 @@ class Replying:
         workers: Workers,
         prefill: Prefill,
         context: int,
-        freed: Callable[[], object],
     ) -> None:
         self._places = places
         self._slots = slots
         self._workers = workers
         self._prefill = prefill
         self._context = context
-        self._freed = freed
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def reply(
@@ -114,21 +112,20 @@ class Replying:
         new = self._slots.tokens(ask.prefix.size) - there
         if self._slots.count < 2 or not self._prefill.is_long(new):
             return None
-        prompt = (
-            asked.fields.get("prompt") if plan.way != "chat" else await asking.render(worker, plan.prompt)
-        )
-        if not isinstance(prompt, str):
-            return None
-        tokens = await asking.tokens_of(worker, prompt)
-        if not self._prefill.is_long(len(tokens) - there) or len(tokens) >= self._context:
-            return None  # what is too long is refused as a whole
-        reuse = seat.reuse
-        self._slots.begun(seat, ask, (plan.prompt, plan.tail) if plan.way != "text" else None)
         try:
-            return await self._prefill.prefill(worker, seat.number, tokens, there, reuse=reuse)
-        except BaseException:
-            seat.holding = seat.asked = None  # nobody knows how far it came
-            raise
+            tokens = await _tokens(plan, asked, worker)
+            if not self._prefill.is_long(len(tokens) - there) or len(tokens) >= self._context:
+                return None  # what is too long is refused as a whole
+            return await self._prefill.prefill(
+                worker,
+                seat.number,
+                tokens,
+                there,
+                reuse=seat.reuse,
+                computed=lambda at: self._slots.computed(seat, ask, tuple(tokens[:at])),
+            )
+        except EngineRefused:
+            return None  # whatever is wrong with it is found by who is asked for all of it
 
     async def _events(
         self, stay: _Stay, ask: Ask, plan: Plan, reading: Reading
@@ -189,7 +186,14 @@ class Replying:
         if stay.use is not None:
             stay.use.release()
         self._places.give_back()
-        self._freed()
+
+
+async def _tokens(plan: Plan, asked: Request, worker: Worker) -> list[int]:
+    """The tokens of a prompt; none of one that is made of numbers and texts."""
+    if plan.way == "chat":
+        return await asking.tokens_of(worker, await asking.render(worker, plan.prompt))
+    prompt = asked.fields.get("prompt")
+    return await asking.tokens_of(worker, prompt) if isinstance(prompt, str) else []
 
 
 def _there(seat: Seat, ask: Ask) -> int:

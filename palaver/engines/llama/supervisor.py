@@ -24,8 +24,10 @@ LONGEST_PAUSE = 30.0
 """Seconds in which no new start is tried after a first failed start, and after many."""
 PARTING_SECONDS = 20.0
 """How long it may take to save what a worker holds that is to be stopped."""
-MEMORY_SECONDS = 5.0
-"""How often it is looked at how much memory a worker takes."""
+LOOK_SECONDS = 5.0
+"""How often a worker is looked after."""
+HANG_SECONDS = 30.0
+"""How long it may take to say that it is there: it does so while it computes, too."""
 GROWN, GROWN_FAR, GROWN_BYTES = 1.5, 2.0, 1 << 29
 """A worker has grown that takes so many times what its model should, and so many bytes more; at the second factor it is
 not waited for until nobody uses it."""
@@ -115,6 +117,14 @@ class Supervisor:
             self._released()
             raise
         self._memory.used(self)
+        return Use(worker, self._released)
+
+    def use_running(self) -> Use | None:
+        """See `workers.Workers`."""
+        worker = self.running
+        if self._closed or worker is None or self._unloading is not None or self._memory.holds_off(self):
+            return None
+        self._uses += 1
         return Use(worker, self._released)
 
     def _released(self, after: float = 0.0) -> None:
@@ -225,12 +235,14 @@ class Supervisor:
 
     async def _unload(self, why: str) -> None:
         worker, watching = self._worker, self._watching
-        if worker is not None and watching is not None:
-            await self._part(worker)
-            await worker.stop()
-            await watching
-        log.info(why, model=self.name)
-        self._unloading = None
+        try:
+            if worker is not None and watching is not None:
+                await self._part(worker)
+                await worker.stop()
+                await watching
+            log.info(why, model=self.name)
+        finally:
+            self._unloading = None
 
     async def _part(self, worker: Worker) -> None:
         """Let what the worker holds be saved. That it cannot be keeps nobody from stopping it."""
@@ -241,11 +253,16 @@ class Supervisor:
                 await self.parting(worker)
         except (EngineError, TimeoutError) as error:
             log.warning("what a worker held was not saved", model=self.name, reason=str(error))
+        except Exception as error:  # whatever it is, the worker is stopped all the same
+            log.error("what a worker held was not saved", model=self.name, exc_info=error)
 
-    async def _look_at_memory(self, worker: Worker) -> None:
-        """See that a worker does not grow without end: one that has grown is renewed, one that grows on is killed."""
+    async def _look_after(self, worker: Worker) -> None:
+        """See that a worker answers, and does not grow without end: one that hangs is killed, one that has grown is
+        renewed, and killed if it grows on."""
         while worker.alive:
-            await asyncio.sleep(MEMORY_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+            if not await worker.answers(HANG_SECONDS):
+                worker.give_up(f"did not answer for {HANG_SECONDS:g} seconds and was stopped")
             taken = resident_bytes(worker.pid) or 0
             if taken > self.size * GROWN_FAR + GROWN_BYTES:
                 log.error(
@@ -257,7 +274,7 @@ class Supervisor:
                 self.renew(worker)
 
     async def _watch(self, worker: Worker) -> None:
-        looking = asyncio.create_task(self._look_at_memory(worker))
+        looking = asyncio.create_task(self._look_after(worker))
         try:
             how = await worker.ended()
         finally:

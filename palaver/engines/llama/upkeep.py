@@ -15,12 +15,15 @@ from palaver.engines.llama.workers import Worker, Workers
 
 IDLE_SECONDS = 2.0
 """So long nobody is at work before slots are saved: saving one stalls the others."""
+CLOSE_SECONDS = 10.0
+"""So long what is under way is waited for in the end. It ends with the worker."""
 
 log = structlog.get_logger(__name__)
 
 
 class Upkeep:
-    """Looks after the slots of one engine. It is told by `freed` whenever somebody gives back a slot."""
+    """Looks after the slots of one engine. It is told by `freed` whenever a turn, or work ahead of one, gives back a
+    slot."""
 
     def __init__(self, places: Places, slots: Slots, workers: Workers) -> None:
         self._places = places
@@ -29,6 +32,7 @@ class Upkeep:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        slots.freed = self.freed
 
     def freed(self) -> None:
         """A slot is free again."""
@@ -39,16 +43,22 @@ class Upkeep:
             self._workers.renew(worker)
         if self._slots.has_condemned:
             self._start(self._slots.erase_condemned)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._idle)
+        self._wait()
 
     async def close(self) -> None:
+        """Stop. What is new is saved when the worker is stopped."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._tasks:
-            await asyncio.wait(set(self._tasks))
+            await asyncio.wait(set(self._tasks), timeout=CLOSE_SECONDS)
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._idle)
 
     def _idle(self) -> None:
         if self._places.taken == 0:  # else whoever is at work comes by here
@@ -60,14 +70,14 @@ class Upkeep:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, work: Callable[[Worker], Coroutine[Any, Any, None]]) -> None:
-        worker = self._workers.running
-        if worker is None:
+        use = self._workers.use_running()
+        if use is None:
             return
         try:
-            use = await self._workers.use()
-            try:
-                await work(worker)
-            finally:
-                use.release()
+            await work(use.worker)
         except EngineError as error:  # whoever needs the worker hears of it
             log.info("slots were not looked after", reason=error.message)
+        except Exception as error:
+            log.error("slots were not looked after", error=type(error).__name__, exc_info=error)
+        finally:
+            use.release()

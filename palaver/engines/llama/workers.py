@@ -54,6 +54,9 @@ class Workers(Protocol):
     def running(self) -> Worker | None:
         """The one that runs now, if any does."""
 
+    def use_running(self) -> Use | None:
+        """The one that runs now, to be released; None where that would take starting one, or it makes room."""
+
     def renew(self, worker: Worker) -> None:
         """It has become doubtful: another one is started in its place once nobody uses it."""
 

@@ -23,6 +23,8 @@ def main() -> None:
     params.endpoint_slots = settings["tells_slots"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.prefill_assistant = settings["continues"]
+    if settings["saves"]:
+        params.slot_save_path = settings["saves"] + "/"
     params.ui = False
     if settings["alias"]:
         params.model_alias = {settings["alias"]}

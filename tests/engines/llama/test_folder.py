@@ -85,3 +85,12 @@ def test_where_there_is_no_room_for_a_socket_there_is_no_folder(
     monkeypatch.setattr(module, "SOCKET_PATH_LIMIT", 10)
     assert PrivateFolder.make() is None
     assert list(temporary.iterdir()) == []
+
+
+def test_where_users_have_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows there are none, and a folder for files is made there too."""
+    abandoned(tmp_path, "old")
+    monkeypatch.delattr(os, "getuid")
+    folder = PrivateFolder.made_in(tmp_path)
+    assert folder.path.parent == tmp_path
+    folder.remove()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -25,10 +26,10 @@ from palaver.core.errors import (
     InvalidRequest,
 )
 from palaver.core.parameters import Format, Parameters
-from palaver.core.turn import Accepted, ContentDelta, EngineEvent, Finish
+from palaver.core.turn import Accepted, ContentDelta, EngineEvent, Finish, Usage
 from palaver.core.window import Window
 from palaver.engines.base import Options
-from palaver.engines.llama import RemoteEngine, RemoteSettings, remote_model
+from palaver.engines.llama import RemoteEngine, RemoteSettings, Snapshots, remote_model
 from palaver.engines.llama import remote as module
 from palaver.engines.llama.gguf import inspect
 from palaver.engines.pocket import POCKET
@@ -55,7 +56,7 @@ class Server:
     async def start(self, model: Path = POCKET, **more: Any) -> None:
         settings = {
             **{"model": str(model), "port": self.port, "keys": [KEY], "slots": 2, "context": 2048},
-            **{"tells_slots": True, "alias": "", "continues": True},
+            **{"tells_slots": True, "alias": "", "continues": True, "saves": ""},
             **more,
         }
         self.process = await asyncio.create_subprocess_exec(
@@ -464,3 +465,71 @@ def test_settings_that_cannot_be_used(settings: dict[str, Any], words: str) -> N
 
 def test_the_key_is_in_no_repr() -> None:
     assert KEY not in repr(RemoteSettings(url="http://house", key=KEY))
+
+
+async def test_its_slots_are_saved_and_restored_where_its_folder_is_known(
+    server: Server, tmp_path: Path
+) -> None:
+    saves = tmp_path / "saves"
+    saves.mkdir()
+    (saves / "somebody else's").write_text("stays")
+    await server.kill()
+    await server.start(saves=str(saves), slots=2)
+    texts = [
+        "I am Ada, and I live in Oslo, by the sea, with three cats and a dog. " * 3,
+        "Nice.",
+        "Where do I live?",
+    ]
+
+    async def asked(engine: RemoteEngine, conversation: str, *said: str) -> Usage:
+        prompt = msgspec.structs.replace(
+            window(*said, conversation=conversation), kept=True, epoch=conversation
+        )
+        async with aclosing(engine.generate(prompt, options())) as events:
+            finish = [event async for event in events][-1]
+        assert isinstance(finish, Finish)
+        assert finish.usage is not None
+        return finish.usage
+
+    snapshots = Snapshots(tmp_path / "kv", memory_quota=64 << 20, disk_quota=64 << 20, staging=saves)
+    engine = RemoteEngine(RemoteSettings(url=server.url, key=KEY, saves=saves), snapshots)
+    await asked(engine, "c", texts[0])
+    for other in ("one", "two", "three"):
+        await asked(engine, other, f"{other} " * 40)
+    assert ((await asked(engine, "c", *texts)).cached_tokens or 0) > 40, "it comes back to what was saved"
+    cache = await engine.kv_cache()
+    assert cache is not None
+    assert cache.counts["restored"] == 1
+    await engine.close()
+    await snapshots.close()
+    assert [file.name for file in saves.iterdir()] == ["somebody else's"]
+
+    await server.kill()
+    await server.start(saves=str(saves), slots=2)
+    snapshots = Snapshots(tmp_path / "kv", memory_quota=64 << 20, disk_quota=64 << 20, staging=saves)
+    engine = RemoteEngine(RemoteSettings(url=server.url, key=KEY, saves=saves), snapshots)
+    before = await engine.kv_cache()
+    assert before is not None
+    assert {held.conversation for held in before.held} == {"c", "one", "two", "three"}, (
+        "before it is asked anything"
+    )
+    assert ((await asked(engine, "c", *texts)).cached_tokens or 0) > 40
+    assert await engine.forget("ada") >= 5
+    assert not list((tmp_path / "kv").rglob("*.kv"))
+    await engine.close()
+    await snapshots.close()
+
+
+async def test_a_server_that_saves_no_slots_answers_all_the_same(server: Server, tmp_path: Path) -> None:
+    await server.start()
+    snapshots = Snapshots(tmp_path / "kv", memory_quota=64 << 20, disk_quota=64 << 20, staging=tmp_path)
+    engine = RemoteEngine(RemoteSettings(url=server.url, key=KEY, saves=tmp_path), snapshots)
+    for name in ("one", "two", "three", "one"):
+        prompt = msgspec.structs.replace(window(f"{name} " * 40, conversation=name), kept=True)
+        async with aclosing(engine.generate(prompt, options())) as events:
+            assert isinstance([event async for event in events][-1], Finish)
+    cache = await engine.kv_cache()
+    assert cache is not None
+    assert cache.counts["unsaved"] >= 1
+    await engine.close()
+    await snapshots.close()

@@ -98,8 +98,8 @@ class Houses:
     async def written(self) -> None:
         """Wait until what is to be on disk is there."""
         assert self.snapshots is not None
-        while self.snapshots._writing:
-            await asyncio.wait(set(self.snapshots._writing))
+        while self.snapshots._tasks:
+            await asyncio.wait(set(self.snapshots._tasks))
 
     @property
     def files(self) -> list[Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,6 +20,8 @@ from palaver.engines.llama.kv.prefix import Prefix
 WORTH = 16
 """Tokens that are worth a snapshot: fewer are prefilled as fast as one is saved and restored, even by the smallest of
 models. With one of a billion weights it pays from the second token on."""
+COPY_SHARE = 64
+"""What is shared is worth copying where it is at least one token of so many: a slot is saved and restored whole."""
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,19 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
         if owner != self.owner or not self.prefix.size:
             return 0
         return self.tokens * self.prefix.shared(prefix) // self.prefix.size
+
+    def is_like(self, ask: Ask) -> bool:
+        """Whether what is computed for this prompt would be called the same: only its length is another then."""
+        return (self.owner, self.conversation, self.epoch, self.kept) == (
+            ask.owner,
+            ask.conversation,
+            ask.epoch,
+            ask.kept,
+        )
+
+    def but(self, **changes: Any) -> Holding:
+        """The same with something changed."""
+        return msgspec.structs.replace(self, **changes)
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,21 +107,22 @@ def choose(free: Sequence[Slot], ask: Ask, *, snapshot: int = 0, can_save: bool 
     def shared(slot: Slot) -> int:
         return slot.holding.shared(ask.owner, ask.prefix) if slot.holding else 0
 
+    may_go = _expendable(free, ask, can_save=can_save) if ask.ahead else list(free)
     candidates = [slot for slot in free if not _is_own_now(slot, ask)] if ask.ahead else list(free)
     best = max(candidates, key=lambda slot: (shared(slot), slot.used), default=None)
-    here = shared(best) if best is not None else 0
-    goes_on = best is not None and best.holding is not None and best.holding.prefix.begins(ask.prefix)
-    if (
-        best is not None
-        and best.holding is not None
-        and here >= max(1 if goes_on else WORTH, snapshot - WORTH)
-    ):
-        lost = best.holding.tokens - here
-        if goes_on or lost <= WORTH or best.holding.left:
-            return Placement(number=best.number)
-        others = [slot for slot in candidates if slot is not best]
-        return _shared_out(best, _least(others), here, lost, snapshot, can_save=can_save)
-    victim = _least(free if not ask.ahead else _expendable(free, ask, can_save=can_save))
+    if best is not None and best.holding is not None:
+        here = shared(best)
+        goes_on = best.holding.prefix.begins(ask.prefix)
+        if here >= max(1 if goes_on else WORTH, snapshot - WORTH):
+            lost = best.holding.tokens - here
+            if goes_on or lost <= WORTH or best.holding.left:
+                return Placement(number=best.number)
+            victim = _least([slot for slot in may_go if slot is not best])
+            if victim is not None or best in may_go:
+                return _shared_out(
+                    best, victim, here, lost, snapshot, can_save=can_save, may_go=best in may_go
+                )
+    victim = _least(may_go)
     if victim is None:
         return None
     source = Source.SNAPSHOT if snapshot >= WORTH else Source.HERE
@@ -121,20 +137,21 @@ def is_worth_saving(holding: Holding | None, least: int = WORTH) -> bool:
 
 
 def _shared_out(
-    best: Slot, victim: Slot | None, here: int, lost: int, snapshot: int, *, can_save: bool
+    best: Slot, victim: Slot | None, here: int, lost: int, snapshot: int, *, can_save: bool, may_go: bool
 ) -> Placement:
-    """Where a prompt goes that shares much with `best`, which has as much of its own to lose."""
+    """Where a prompt goes that shares much with `best`, which has as much of its own to lose, and `may_go` or not."""
+    save = victim is not None and can_save and is_worth_saving(victim.holding)
     if victim is not None and snapshot >= here - WORTH and snapshot >= WORTH:
-        save = can_save and is_worth_saving(victim.holding)
         return Placement(number=victim.number, source=Source.SNAPSHOT, save=save)
-    can_copy = can_save and best.holding is not None and best.holding.kept
-    if victim is not None and can_copy:
-        save = is_worth_saving(victim.holding)
+    is_much = best.holding is not None and here >= best.holding.tokens // COPY_SHARE
+    if victim is not None and can_save and best.holding is not None and best.holding.kept:
+        if not is_much:
+            return Placement(number=victim.number, save=save)
         return Placement(number=victim.number, source=Source.SLOT, save=save, copied=best.number)
-    if can_save and is_worth_saving(best.holding):
+    if may_go and can_save and is_worth_saving(best.holding):
         return Placement(number=best.number, save=True)
-    if victim is not None and lost > here:
-        return Placement(number=victim.number)
+    if victim is not None and (lost > here or not may_go):
+        return Placement(number=victim.number, save=save)
     return Placement(number=best.number)
 
 
@@ -163,10 +180,12 @@ def _is_own_now(slot: Slot, ask: Ask) -> bool:
 
 def _expendable(free: Sequence[Slot], ask: Ask, *, can_save: bool) -> list[Slot]:
     """The slots that work ahead of a turn may take. What cannot be saved stays where it was used after the
-    conversation itself was, and the conversation's own in any case; what can be is taken only for want of others."""
+    conversation itself was, and the conversation's own in any case; what can be is taken only for want of others. What
+    the same epoch has is gone on with."""
 
     def lasts(slot: Slot) -> bool:
-        return slot.holding is None or slot.holding.left or (can_save and slot.holding.kept)
+        holding = slot.holding
+        return holding is None or holding.left or holding.is_like(ask) or (can_save and holding.kept)
 
     own = [slot for slot in free if _is_own_now(slot, ask)]
     since = min((slot.used for slot in own), default=0)

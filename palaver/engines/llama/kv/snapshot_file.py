@@ -17,6 +17,8 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
@@ -59,8 +61,10 @@ class Refused(Exception):
         self.why = why
 
 
-def write(folder: Path, head: Head, state: Path) -> Path:
-    """Write a snapshot of the state in a file, so that it is there whole or not at all. Raises OSError."""
+def write(folder: Path, head: Head, state: Path, is_wanted: Callable[[], bool] = lambda: True) -> Path:
+    """Write a snapshot of the state in a file, so that it is there whole or not at all. Raises OSError, also once it is
+    not wanted any more. The folder is made where it is missing."""
+    folder.mkdir(exist_ok=True, mode=0o700)
     encoded = msgspec.json.encode(head)
     name = secrets.token_hex(16)
     unfinished, finished = folder / (name + UNFINISHED), folder / (name + SUFFIX)
@@ -69,22 +73,30 @@ def write(folder: Path, head: Head, state: Path) -> Path:
             length = os.fstat(source.fileno()).st_size
             beginning = _BEGINNING.pack(MAGIC, FORM, len(encoded), length) + encoded
             target.write(beginning)
-            checksum, copied = _copied(source, target, crc32(beginning), length)
+            checksum, copied = _copied(source, target, crc32(beginning), length, is_wanted)
             if copied != length:
-                raise OSError("the state changed while it was copied")
+                raise OSError("the state changed while it was copied, or is not wanted any more")
             target.write(_END.pack(checksum))
             target.flush()
             os.fsync(target.fileno())
         unfinished.rename(finished)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise
-    sync(folder)
+    sync_all([folder])
     return finished
 
 
+def sync_all(folders: Iterable[Path]) -> None:
+    """The same as `sync`. Not every file system can: after a power cut a new file may be missing then, and no more."""
+    for folder in folders:
+        with suppress(OSError):
+            sync(folder)
+
+
 def sync(folder: Path) -> None:
-    """Have what is named in a folder be there after a power cut, too. Raises OSError."""
+    """Have what is named in a folder be so after a power cut, too. Raises OSError."""
     if os.name == "nt":
         return  # folders cannot be opened there
     opened = os.open(folder, os.O_RDONLY)
@@ -131,6 +143,14 @@ def checksum_of(path: Path) -> int:
     return checksum
 
 
+def has_checksum(path: Path, checksum: int) -> bool:
+    """Whether it is there, with these bytes."""
+    try:
+        return checksum_of(path) == checksum
+    except OSError:
+        return False
+
+
 def _head(opened: BinaryIO) -> tuple[Head, bytes, int]:
     """The head, all bytes up to its end, and the length of the state. Raises Refused."""
     size = os.fstat(opened.fileno()).st_size
@@ -150,14 +170,20 @@ def _head(opened: BinaryIO) -> tuple[Head, bytes, int]:
     encoded = opened.read(head_length)
     try:
         return msgspec.json.decode(encoded, type=Head), beginning + encoded, length
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("corrupt") from error
 
 
-def _copied(source: BinaryIO, target: BinaryIO, checksum: int, length: int) -> tuple[int, int]:
-    """Copy so many bytes; the checksum with them, and how many there were."""
+def _copied(
+    source: BinaryIO,
+    target: BinaryIO,
+    checksum: int,
+    length: int,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> tuple[int, int]:
+    """Copy so many bytes, as long as that is wanted; the checksum with them, and how many there were."""
     left = length
-    while left and (data := source.read(min(_CHUNK, left))):
+    while left and is_wanted() and (data := source.read(min(_CHUNK, left))):
         target.write(data)
         checksum = crc32(data, checksum)
         left -= len(data)
