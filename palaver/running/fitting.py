@@ -113,7 +113,6 @@ class Fitting:
         steps = [*fitted.steps, Step(depth, reply)]
         if started is None:
             beginning = Beginning(steps, instructions=made.beginning.instructions)
-            limits = msgspec.structs.replace(limits, room=limits.steady)
             choosing = self._choosing(made, beginning, limits, None)
             span = (await choosing.anew((fitted.steps, prompt_tokens))).span
             if span == fitted.epoch.span:
@@ -244,7 +243,7 @@ class Fitting:
             new=[step for step in chosen.steps if above is None or step.depth > above.asked],
             made=made,
             above=above.turn if above is not None else None,
-            room=made.limits.steady if made.size is not None else None,
+            room=made.limits.room,
         )
 
 

@@ -59,9 +59,11 @@ async def test_the_worker_says_what_it_had_cached(tmp_path: Path) -> None:
     assert first.prefilled == first.prompt
     going_on = [turn for turn in others if turn.began is None]
     assert going_on
-    # A reply may come out as other tokens when it is read again, and one that was cut lacks its last.
-    assert all(turn.own <= turn.prefilled <= turn.own + plan.reply for turn in going_on)
-    assert sum(turn.prefilled == turn.own for turn in going_on) > 0
+    # A reply may come out as other tokens when it is read again, and one that was cut lacks its last. Where there was a
+    # moment, what comes before a question was read ahead.
+    ahead = 5
+    assert all(turn.own - ahead <= turn.prefilled <= turn.own + plan.reply for turn in going_on)
+    assert sum(turn.own - ahead <= turn.prefilled <= turn.own for turn in going_on) > 0
     assert sum(played.epochs.values()) == 1 + sum(turn.began is not None for turn in others)
 
 

@@ -35,6 +35,9 @@ __all__ = ["Keeping", "Seat", "Slots"]
 
 TOKENS_A_BYTE = 0.25
 """Of a prompt, until one was counted."""
+WORTH_WAITING = 512
+"""Tokens of a snapshot for which a turn waits until it is known which model runs: to read its file takes seconds, to
+prefill so many longer."""
 IDLE_TOKENS = 256
 IDLE_SHARE = 8
 """While idle a slot is saved once so many of its tokens are new, or one of so many: a slot is written whole."""
@@ -178,8 +181,10 @@ class Slots:
         ]
 
     async def _taken(self, ask: Ask, worker: Worker) -> Seat | None:
-        can_save = await self._saving.is_ready()
-        snapshot, there = self._saving.best(ask) if can_save else (None, 0)
+        snapshot, there = self._saving.best(ask)
+        can_save = await self._saving.is_ready(is_patient=there >= WORTH_WAITING)
+        if not can_save:
+            snapshot, there = None, 0
         if snapshot is not None and there < snapshot.head.tokens // COPY_SHARE:
             there = 0
         free = [seat.slot(self._saving.saved(seat.holding)) for seat in self._seats if not seat.is_taken]
