@@ -7,9 +7,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+import structlog
+
 from palaver.chat import Chat
-from palaver.core.errors import ConversationNotFound
+from palaver.core.errors import ConversationNotFound, EngineError
 from palaver.stores.base import Conversation, Deleted
+
+log = structlog.get_logger(__name__)
 
 DELETED = "Something in its conversation was deleted while it was being answered."
 """What the readers of a turn hear that a deletion stops."""
@@ -26,8 +30,11 @@ class Deletion:
     @contextlib.asynccontextmanager
     async def _forgotten(self, owner: str, *conversations: str | None) -> AsyncIterator[None]:
         """Before the block, and after it, erase what engines hold of these conversations; None is all of an owner's."""
-        for conversation in conversations:
-            await self._catalog.forget(owner, conversation)
+        try:
+            for conversation in conversations:
+                await self._catalog.forget(owner, conversation)
+        except EngineError as error:
+            log.warning("what was computed could not be erased before a deletion", error=error.message)
         yield
         for conversation in conversations:
             await self._catalog.forget(owner, conversation)
@@ -47,10 +54,11 @@ class Deletion:
     async def turn(self, owner: str, turn: str) -> Deleted:
         """Delete a turn's replies, and its question unless something else answers it. Raises TurnNotFound."""
         live = self._chat.live(owner, turn)
-        await self._chat.cancel(owner, turn, DELETED)
         if live is not None and live.conversation is None:
+            await self._chat.cancel(owner, turn, DELETED)
             return Deleted()  # it was not stored, and has just gone
         record = await self._store.turn(owner, turn)
+        await self._chat.stop_turns(owner, DELETED, conversation=record.conversation)
         async with self._forgotten(owner, record.conversation):
             return await self._store.delete_turn(owner, turn)
 
@@ -91,15 +99,25 @@ class Deletion:
     async def sweep(self) -> int:
         """Erase what engines hold of conversations that are not there any more. How much that was."""
         held = [each for cache in (await self._catalog.kv_caches()).values() for each in cache.held]
+        # Of what is not stored nothing is kept: it is only in use.
+        there = {(each.owner, each.conversation) for each in held if each.conversation}
         erased = 0
-        for owner, conversation in sorted({(each.owner, each.conversation or "") for each in held}):
-            if not conversation:
-                continue  # of what is not stored nothing is kept, only what is in use
+        for owner, conversation in sorted(there | self._chat.settling):
             try:
                 await self._store.conversation(owner, conversation)
             except ConversationNotFound:
-                erased += await self._catalog.forget(owner, conversation)
+                await self._chat.stop_turns(owner, DELETED, conversation=conversation)
+                erased += await self._erased(owner, conversation)
         return erased
+
+    async def _erased(self, owner: str, conversation: str) -> int:
+        try:
+            return await self._catalog.forget(owner, conversation)
+        except EngineError as error:  # it is tried again with the next sweep
+            log.warning(
+                "what was computed of a deleted conversation could not be erased", error=error.message
+            )
+            return 0
 
     async def preview_aged(
         self, before: int, owner: str | None = None, *, show: int = 100

@@ -67,7 +67,6 @@ class Keeper:
     async def look(self) -> None:
         """Delete what has had its time. Raises StoreError."""
         now = int(self._clock() * 1000)
-        await self._deletion.sweep()  # a process may have died between a deletion and this
         expired = await self._deletion.expired(now)
         if expired.conversations:
             log.info("deleted temporary conversations", conversations=expired.conversations)

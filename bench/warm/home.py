@@ -70,7 +70,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """A turn: its ids, the pieces of its reply and when each came (in seconds since it was asked), and its tokens.
 
-    `began` is why it began an epoch, None where it did not; `settled` says that this epoch was prepared. `shown` is
+    `began` is why it began an epoch, None where it did not; `prepared` says that this epoch was prepared. `shown` is
     its prompt.
     """
 
@@ -82,7 +82,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     cached: int
     completion: int
     began: str | None
-    settled: bool
+    prepared: bool
     shown: tuple[Message, ...]
 
     @property
@@ -170,7 +170,7 @@ class Home:
             cached=usage.cached_tokens,
             completion=usage.completion_tokens,
             began=_why_it_began(receipt),
-            settled=receipt.settled,
+            prepared=receipt.prepared,
             shown=last.messages,
         )
 

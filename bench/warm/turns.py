@@ -27,13 +27,13 @@ LIMIT = 1.2
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One turn, in tokens; times are in seconds. `pause` is how long it took after it until all was done that is done
     while nobody waits, None where the next turn did not wait for that. `began` is why it began an epoch, which was
-    `settled` before or not."""
+    `prepared` before or not."""
 
     prompt: int
     prefilled: int
     own: int
     began: str | None
-    settled: bool
+    prepared: bool
     ttft: float
     pause: float | None = None
 
@@ -78,11 +78,11 @@ class Long(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def epochs(self) -> dict[str, int]:
         """Those that began while somebody waited, by their reasons."""
-        return dict(Counter(turn.began for turn in self.turns if turn.began and not turn.settled))
+        return dict(Counter(turn.began for turn in self.turns if turn.began and not turn.prepared))
 
     @property
     def prepared(self) -> int:
-        return sum(turn.settled and turn.began is not None for turn in self.turns)
+        return sum(turn.prepared and turn.began is not None for turn in self.turns)
 
     @property
     def pauses(self) -> list[float]:
@@ -148,7 +148,7 @@ def _turn(said: Said, own: int, pause: float | None) -> Turn:
         prefilled=said.prefilled,
         own=own,
         began=said.began,
-        settled=said.settled,
+        prepared=said.prepared,
         ttft=said.ttft,
         pause=pause,
     )

@@ -175,7 +175,7 @@ class Chat:
                 self.windows.count(turn)
                 self._settling.turn_ended(turn, self.windows.fitting(stored=True))
 
-        self._settling.turn_begins(turn.window.conversation)
+        self._settling.turn_begins(turn)
         self._running[id] = turn
         turn.start(ended)
 
@@ -233,12 +233,18 @@ class Chat:
             if turn.window.owner == owner and (these is None or turn.window.conversation in these)
         ]
         for turn in turns:
+            turn.is_unwanted = True
             turn.stop(TurnState.CANCELLED, reason)
         if these is None:
             await self.completing.stop(owner, reason)
         for turn in turns:
             await turn.live.ended()
         await self._settling.stop(owner, these)
+
+    @property
+    def settling(self) -> set[tuple[str, str]]:
+        """The owners and ids of conversations for which something is done between turns."""
+        return self._settling.conversations
 
     def _nobody_came(self, admitting: asyncio.Task[LiveReply]) -> None:
         """A caller left before its turn was admitted: the same as leaving right after."""

@@ -44,25 +44,52 @@ class Settling:
         self._tasks: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
         self._unended: dict[asyncio.Task[None], tuple[str, str]] = {}
         """Whose they are and of which conversation, also of those that were stopped and have not ended yet."""
+        self._interrupted: OrderedDict[str, tuple[RunningTurn, Fitting]] = OrderedDict()
+        """What is not done yet, by its conversation."""
         self._started: OrderedDict[str, _Started] = OrderedDict()
 
-    def turn_begins(self, conversation: str | None) -> None:
-        """What is being done for a conversation is done for a turn that is not the last one any more."""
-        if conversation is not None and (task := self._tasks.pop(conversation, None)) is not None:
-            task.cancel()
+    @property
+    def conversations(self) -> set[tuple[str, str]]:
+        """The owners and ids of those that are being settled."""
+        return set(self._unended.values())
+
+    def turn_begins(self, turn: RunningTurn) -> None:
+        """What is being done for its conversation is done for a turn that is not the last one any more: that goes on
+        after this one. An app's chore beside the conversation changes nothing."""
+        conversation = turn.window.conversation
+        if conversation is not None and turn.may_keep:
+            self._cancel(conversation)
 
     def turn_ended(self, turn: RunningTurn, fitting: Fitting) -> None:
-        """Settle its conversation, if there is anything to settle."""
-        conversation, fitted, outcome = turn.window.conversation, turn.fitted, turn.live.outcome
-        if conversation is None or fitted is None or outcome is None or fitted.receipt.continues:
+        """Settle its conversation; where the turn came to nothing, as the one before left it."""
+        conversation = turn.window.conversation
+        if conversation is None or not turn.may_keep or turn.is_unwanted:
             return
-        if not fitted.made.asked.may_keep:
-            return  # an app's chore, of which nothing will come
-        if outcome.state is not TurnState.COMPLETED or "settle" not in turn.model.engine.capabilities:
-            return
-        self.turn_begins(conversation)
+        if self._is_to_be_settled(turn):
+            self._cancel(conversation)
+            self._start(conversation, turn, fitting)
+        elif conversation in self._interrupted:
+            self._start(conversation, *self._interrupted[conversation])
+
+    def _is_to_be_settled(self, turn: RunningTurn) -> bool:
+        fitted, outcome = turn.fitted, turn.live.outcome
+        if fitted is None or outcome is None or fitted.receipt.continues:
+            return False
+        return outcome.state is TurnState.COMPLETED and "settle" in turn.model.engine.capabilities
+
+    def _cancel(self, conversation: str) -> None:
+        if (task := self._tasks.pop(conversation, None)) is not None:
+            task.cancel()
+
+    def _start(self, conversation: str, turn: RunningTurn, fitting: Fitting) -> None:
         if len(self._tasks) >= MOST_AT_ONCE:
             self._tasks.popitem(last=False)[1].cancel()
+        fitted = turn.fitted
+        assert fitted is not None
+        self._interrupted[conversation] = (turn, fitting)
+        self._interrupted.move_to_end(conversation)
+        if len(self._interrupted) > MOST_AT_ONCE:
+            self._interrupted.popitem(last=False)
         task = asyncio.create_task(self._settle(turn, fitted, fitting))
         self._tasks[conversation] = task
         self._unended[task] = (turn.window.owner, conversation)
@@ -79,6 +106,9 @@ class Settling:
         for task, of in these:
             self._started.pop(of, None)
             task.cancel()
+        for of, (turn, _) in list(self._interrupted.items()):
+            if turn.window.owner == owner and (conversations is None or of in conversations):
+                del self._interrupted[of]
         await asyncio.gather(*(task for task, _ in these), return_exceptions=True)
 
     async def close(self) -> None:
@@ -92,6 +122,8 @@ class Settling:
         self._unended.pop(task, None)
         if self._tasks.get(conversation) is task:
             del self._tasks[conversation]
+        if not task.cancelled():
+            self._interrupted.pop(conversation, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a conversation was not settled", error=type(error).__name__, exc_info=error)
 
@@ -102,8 +134,7 @@ class Settling:
         engine = turn.model.engine
         window = msgspec.structs.replace(fitted.window, messages=(*fitted.window.messages, reply))
         try:
-            await engine.settle(window, fitted.options)
-            if self._is_low(turn, fitted):
+            if await engine.settle(window, fitted.options) and self._is_low(turn, fitted):
                 await self._prepare(turn, fitted, fitting, reply)
         except (EngineError, RequestError, StoreError) as error:  # whoever needs it prefills it
             log.info("a conversation was not settled", error=type(error).__name__)
@@ -112,7 +143,9 @@ class Settling:
         usage = turn.live.outcome.usage if turn.live.outcome else None
         if usage is None or fitted.receipt.mode != "auto" or fitted.room is None:
             return False
-        return usage.total_tokens > fitted.room * LOW_MARK
+        thought = usage.reasoning_tokens or 0  # which templates do not show again
+        reply = (usage.completion_tokens - thought) / len(turn.live.replies())
+        return usage.prompt_tokens + reply > fitted.room * LOW_MARK
 
     async def _prepare(self, turn: RunningTurn, fitted: Fitted, fitting: Fitting, reply: Message) -> None:
         conversation, id, usage = turn.window.conversation, turn.window.turn, turn.live.outcome

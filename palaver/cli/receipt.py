@@ -80,7 +80,7 @@ def _epoch(receipt: Mapping[str, Any]) -> str:
     if not epoch["began"]:
         return f"epoch {_end(epoch['id'])}  goes on; it began because {reason(epoch['reason'])}"
     named = "a new epoch" if receipt["turn"] is None else f"epoch {_end(epoch['id'])}"
-    idle = ", prepared while idle" if epoch.get("settled") else ""
+    idle = ", prepared while idle" if epoch.get("prepared") else ""
     return f"{named}  begins here because {reason(epoch['reason'])}{idle}"
 
 

@@ -37,7 +37,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `instructions` and `tools` are how many there were. `context_size` is the most that prompt and reply may have in
     tokens, None where that is not known; `reserved` of it were kept free for the reply. `prompt_tokens` is how long
     the prompt was: as the engine `counted` it, or by an estimate; None where neither was needed. `cached_tokens` of it
-    were not prefilled again; None where the engine does not say. `began` says that the turn began its epoch; `settled`
+    were not prefilled again; None where the engine does not say. `began` says that the turn began its epoch; `prepared`
     says that this epoch was begun, and its beginning prefilled, while nobody waited. `tokenizer` is by what single
     messages are counted, None where they are not. `continues` is whether the prompt ended in the beginning of the
     reply.
@@ -48,7 +48,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: str
     reason: Reason
     began: bool
-    settled: bool = False
+    prepared: bool = False
     path: int
     seen: list[tuple[int, int]]
     left_out: list[LeftOut] = []

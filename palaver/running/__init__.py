@@ -94,6 +94,10 @@ class RunningTurn:
         self._served_as: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._hurry = Hurry()
+        self.may_keep = asked.may_keep
+        """Whether anything that is computed of it may be kept, once there is more of its conversation."""
+        self.is_unwanted = False
+        """Whether what it is about is being deleted."""
         self.left = False
         """Whether its last reader has left it, and is expected back no more."""
 
@@ -219,6 +223,7 @@ class RunningTurn:
 
     def _fit(self, fitted: Fitted) -> None:
         """This is the window that the model is about to be shown."""
+        self._fitting.begun(fitted)
         self.window, self.fitted, self.live.receipt = fitted.window, fitted, fitted.receipt
 
     async def _hear(self, model: Model, answer: AsyncGenerator[EngineEvent, None]) -> Finish:

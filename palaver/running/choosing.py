@@ -10,6 +10,7 @@ from palaver.core.fit import Fitted, Room, TooLong, fit, replayed, settled
 from palaver.core.path import Span, Step, shown, starts
 from palaver.running.beginning import Beginning, Told
 from palaver.running.measuring import Lengths, Measured, Measuring
+from palaver.running.preparing import LOW_MARK
 
 BYTES_A_TOKEN = 16
 """No text has more bytes a token in the long run: further up a path there is nothing that could fit."""
@@ -104,10 +105,18 @@ class Choosing:
         return await self._grown(span or settled(beginning.steps, Span(0)) or Span(0), reason)
 
     async def _begun_ahead(self) -> Chosen | None:
-        """The window of the epoch that was prepared, if it is still what a new one would be."""
-        epoch, steps = self._prepared, self._beginning.steps
-        if epoch is None or settled(steps, epoch.span) != epoch.span:
+        """The window of the epoch that was prepared, if there is no more room now either, and all of it is there."""
+        epoch, steps, above, room = (
+            self._prepared,
+            self._beginning.steps,
+            self._beginning.above,
+            self._limits.room,
+        )
+        if epoch is None or above is None or room is None or settled(steps, epoch.span) != epoch.span:
             return None
+        length = (above.prompt_tokens or 0) + (above.completion_tokens or 0)
+        if length <= room * LOW_MARK:
+            return None  # it was chosen for a smaller one
         chosen = await self._grown(epoch.span, "overflow")
         is_it = chosen.span == epoch.span
         return msgspec.structs.replace(chosen, epoch=epoch) if is_it else None

@@ -100,6 +100,11 @@ class Fitting:
             self._sizes.put(model.name, told.context_size, self._clock(), choosing.stretch)
         return self._made(made, "auto", chosen)
 
+    def begun(self, fitted: Fitted) -> None:
+        """A turn shows its model this window."""
+        if fitted.receipt.prepared:
+            self._prepared.begin(fitted.epoch.id)
+
     async def next_epoch(
         self, fitted: Fitted, reply: Message, prompt_tokens: int, started: Epoch | None
     ) -> tuple[Epoch, Window] | None:
@@ -187,7 +192,7 @@ class Fitting:
         beginning, now, above = made.beginning, int(self._clock() * 1000), made.beginning.above
         beside, is_new = beginning.beside, False
         if chosen.epoch is not None:
-            epoch, is_new = chosen.epoch, True
+            epoch, is_new = chosen.epoch, not self._prepared.has_begun(chosen.epoch.id)
         elif chosen.reason is None and above is not None:
             epoch = above.epoch
         elif (
@@ -227,7 +232,7 @@ class Fitting:
             counted=_counted(chosen),
             tokenizer=made.model.engine.tokenizer(made.model.served_as),
             continues=beginning.continues is not None,
-            settled=chosen.epoch is not None,
+            prepared=is_new and chosen.epoch is not None,
         )
         window = made.composed(chosen.steps)
         if mode == "auto":  # what is shown as it was sent speaks of the day that it is

@@ -1,7 +1,8 @@
 """Epochs that are prepared while nobody waits: before the window is full, the next one is chosen and prefilled.
 
-Such an epoch hangs on the turn that was the last when it was ready. Only the turn that comes next below that begins
-it; a turn elsewhere goes on with the epoch that it would have gone on with anyway.
+Such an epoch hangs on the turn that was the last when it was ready. The turn that comes next below that begins it, and
+whatever else comes below that turn goes on with it; a turn elsewhere goes on with the epoch that it would have gone on
+with anyway.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Prepared:
 
     def __init__(self) -> None:
         self._ready: OrderedDict[str, Epoch] = OrderedDict()
+        self._begun: OrderedDict[str, None] = OrderedDict()
 
     def put(self, turn: str, epoch: Epoch) -> None:
         self._ready[turn] = epoch
@@ -31,3 +33,12 @@ class Prepared:
         """The epoch that a turn below this one begins, for this model."""
         epoch = self._ready.get(turn) if turn else None
         return epoch if epoch is not None and epoch.model == model else None
+
+    def begin(self, epoch: str) -> None:
+        """A turn shows its window (by the epoch's id): others go on with it from now on."""
+        self._begun[epoch] = None
+        if len(self._begun) > MOST:
+            self._begun.popitem(last=False)
+
+    def has_begun(self, epoch: str) -> bool:
+        return epoch in self._begun

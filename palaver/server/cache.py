@@ -149,6 +149,8 @@ class KvCaches:
 def _asked(request: Request) -> CacheQuery:
     """Raises InvalidRequest, and ScopeMissing for all owners' without the scope for that."""
     query = decode_fields(request.query_params, CacheQuery)
+    if query.user is not None and query.conversation is None:
+        raise InvalidRequest("`user` says whose `conversation` is meant: name one.", param="user")
     if query.all:
         exchange_of(request).check_scope("admin")
         if query.conversation is not None:

@@ -41,13 +41,13 @@ class LeftOutMessages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EpochRef(msgspec.Struct, frozen=True, kw_only=True):
-    """The epoch of a turn. `began` is whether it began with this turn, and `reason` why it did. `settled` is whether it
-    was begun, and its beginning prefilled, while nobody waited; that says something only where it `began`."""
+    """The epoch of a turn. `began` is whether it began with this turn, and `reason` why it did. `prepared` is whether
+    it was chosen, and its beginning prefilled, while nobody waited; that says something only where it `began`."""
 
     id: str
     reason: Reason
     began: bool
-    settled: bool
+    prepared: bool
 
 
 class ReceiptBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +119,9 @@ def receipt_body(shown: Shown) -> ReceiptBody:
         conversation=shown.conversation,
         model=receipt.model,
         window=receipt.mode,
-        epoch=EpochRef(id=receipt.epoch, reason=receipt.reason, began=receipt.began, settled=receipt.settled),
+        epoch=EpochRef(
+            id=receipt.epoch, reason=receipt.reason, began=receipt.began, prepared=receipt.prepared
+        ),
         context_size=receipt.context_size,
         reserved=receipt.reserved,
         prompt_tokens=receipt.prompt_tokens,

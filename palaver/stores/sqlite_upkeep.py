@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -165,8 +165,11 @@ def _to_write(path: Path, target: Path, *, force: bool) -> Path:
     return target.resolve() if target.is_symlink() else target
 
 
-def restore(path: Path, source: Path, *, force: bool = False) -> Copied:
-    """Make a copy of a store the store again. What is there now is kept beside it.
+def restore(
+    path: Path, source: Path, *, force: bool = False, also: Callable[[], object] = lambda: None
+) -> Copied:
+    """Make a copy of a store the store again. What is there now is kept beside it. `also` is done while nobody else
+    can use the store.
 
     The store is, whatever happens, the one or the other. It is brought forward when it is next opened.
 
@@ -186,7 +189,9 @@ def restore(path: Path, source: Path, *, force: bool = False) -> Copied:
         try:
             with mapped_errors():
                 _must_be_sound(source, force=force)
-                return _restore(path, source)
+                copied = _restore(path, source)
+            also()
+            return copied
         finally:
             ownership.release()
 

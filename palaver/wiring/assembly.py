@@ -105,6 +105,7 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
         stack.push_async_callback(catalog.close)
         store = SqlStore(await SqliteDatabase.open(config.store_path))
         stack.push_async_callback(store.close)
+        await snapshots.open(config)  # only now: the folder is that of whoever owns the store
         created_keys = await _created_keys(store)
         if not private:
             _check_reach(config, created_keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from palaver.engines.llama import (
     RemoteSettings,
     Snapshots,
 )
+from palaver.engines.llama.kv.opening import emptied
 from palaver.engines.pocket import POCKET
 from palaver.engines.scripted import ScriptedEngine
 from palaver.wiring.upstreams import key_variable, upstreams_of
@@ -57,6 +59,11 @@ class Kept(NamedTuple):
     own: Snapshots
     llama_server: Snapshots | None
 
+    async def open(self, config: Config) -> None:
+        """Where none are to be kept on disk, remove what is there from when they were."""
+        if not config.kv_disk:
+            await asyncio.to_thread(emptied, config.kv_folder)
+
     async def close(self) -> None:
         await self.own.close()
         if self.llama_server is not None:
@@ -65,8 +72,14 @@ class Kept(NamedTuple):
 
 def snapshots_of(config: Config) -> Kept:
     """Nothing is made yet."""
-    own = Snapshots(config.kv_folder, memory_quota=config.kv_memory, disk_quota=config.kv_disk)
-    if not config.llama_server or not config.llama_server_kv:
+    has_server = bool(config.llama_server and config.llama_server_kv)
+    own = Snapshots(
+        config.kv_folder,
+        memory_quota=config.kv_memory,
+        disk_quota=config.kv_disk,
+        deep=not has_server,  # what a server left is shown and deleted with the others
+    )
+    if not has_server:
         return Kept(own, None)
     remote = Snapshots(
         config.kv_folder / LLAMA_SERVER,

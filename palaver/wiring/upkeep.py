@@ -33,6 +33,9 @@ def backup(config: Config, target: Path | None, *, force: bool = False) -> Copie
 
 def restore(config: Config, source: Path, *, force: bool = False) -> Copied:
     """See `stores.sqlite_upkeep.restore`. What models have computed of the store that was there goes with it."""
-    copied = sqlite_upkeep.restore(config.store_path, source, force=force)
-    shutil.rmtree(config.kv_folder, ignore_errors=True)
-    return copied
+    return sqlite_upkeep.restore(
+        config.store_path,
+        source,
+        force=force,
+        also=lambda: shutil.rmtree(config.kv_folder, ignore_errors=True),
+    )

@@ -46,7 +46,7 @@ def said(*pieces: str, completion: int) -> Said:
         cached=0,
         completion=completion,
         began=None,
-        settled=False,
+        prepared=False,
         shown=(),
     )
 

@@ -136,7 +136,7 @@ async def test_or_for_an_owner_and_nobody_else(chat: Chat, engine: SlowEngine) -
 
 async def test_also_what_a_turn_has_stopped_and_has_not_ended_yet(chat: Chat, engine: SlowEngine) -> None:
     (id,) = await settling(chat, engine, "one")
-    chat._settling.turn_begins(id)
+    chat._settling._cancel(id)
     stopping = asyncio.create_task(chat._settling.stop("local", {id}))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -148,7 +148,7 @@ async def test_also_what_a_turn_has_stopped_and_has_not_ended_yet(chat: Chat, en
 
 async def test_closing_waits_for_it_too(chat: Chat, engine: SlowEngine) -> None:
     (id,) = await settling(chat, engine, "one")
-    chat._settling.turn_begins(id)
+    chat._settling._cancel(id)
     closing = asyncio.create_task(chat._settling.close())
     for _ in range(5):
         await asyncio.sleep(0)

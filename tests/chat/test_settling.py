@@ -26,12 +26,12 @@ from tests.chat.asking import request, system, user
 from tests.chat.puppets import OneModel
 
 AUTO = WindowSettings(mode="auto")
-SIZE = 200
+SIZE = 400
 SOON = 20.0
 
 
 class WarmEngine(ScriptedEngine):
-    """Answers by itself, and settles as it is told: at once, never, or when it is let."""
+    """Answers by itself, and settles as it is told: at once, when it is let, or never an epoch to come."""
 
     def __init__(self) -> None:
         super().__init__(context=SIZE)
@@ -51,7 +51,7 @@ class WarmEngine(ScriptedEngine):
             raise
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer
+        return self.answer or window.epoch == self.prompts[-1].epoch
 
 
 class App:
@@ -139,7 +139,7 @@ async def test_an_epoch_is_prepared_before_the_window_is_full_and_begun_by_the_n
     assert receipt is not None
     assert (receipt.epoch, receipt.reason) == (ahead.epoch, "overflow")
     assert receipt.began
-    assert receipt.settled
+    assert receipt.prepared
     prompt = app.engine.prompts[-1]
     assert prompt.messages[:-1] == ahead.messages, "its prompt begins with what was prefilled"
     assert prompt.epoch_began == ahead.epoch_began
@@ -152,7 +152,7 @@ async def test_in_a_long_conversation_no_turn_begins_an_epoch_itself(app: App) -
     receipts = [(await app.ask()).receipt for _ in range(60)]
     begun = [receipt for receipt in receipts[1:] if receipt is not None and receipt.began]
     assert len(begun) > 3
-    assert all(receipt.settled and receipt.reason == "overflow" for receipt in begun)
+    assert all(receipt.prepared and receipt.reason == "overflow" for receipt in begun)
     record = await app.chat.store.epochs(
         "local", (await app.chat.store.conversation("local", "c")).id, limit=99
     )
@@ -167,7 +167,7 @@ async def test_what_is_not_ready_is_not_begun_and_the_turn_pays_itself(app: App)
     receipts = [(await app.ask()).receipt for _ in range(30)]
     begun = [receipt for receipt in receipts[1:] if receipt is not None and receipt.began]
     assert begun
-    assert not any(receipt.settled for receipt in begun)
+    assert not any(receipt.prepared for receipt in begun)
 
 
 async def test_its_preparation_goes_on_with_the_same_messages_until_it_is_ready(app: App) -> None:
@@ -181,7 +181,7 @@ async def test_its_preparation_goes_on_with_the_same_messages_until_it_is_ready(
     await app.ask()
     receipt = (await app.ask()).receipt
     assert receipt is not None
-    assert (receipt.epoch, receipt.settled) == (first.epoch, True)
+    assert (receipt.epoch, receipt.prepared) == (first.epoch, True)
 
 
 async def test_a_turn_elsewhere_goes_on_with_its_own_epoch(app: App) -> None:
@@ -212,7 +212,7 @@ async def test_another_model_or_other_instructions_do_not_begin_it(app: App) -> 
     )
     await live.ended()
     assert live.receipt is not None
-    assert (live.receipt.reason, live.receipt.settled) == ("instructions", False)
+    assert (live.receipt.reason, live.receipt.prepared) == ("instructions", False)
     assert live.receipt.epoch != ahead.epoch
 
 
@@ -226,7 +226,7 @@ async def test_what_was_deleted_meanwhile_is_not_shown(app: App) -> None:
     live = await app.ask()
     assert gone.message.text not in texts(app.engine.prompts[-1])
     assert live.receipt is not None
-    assert not live.receipt.settled
+    assert not live.receipt.prepared
 
 
 async def test_strict_windows_are_settled_without_thoughts_and_never_prepared(app: App) -> None:

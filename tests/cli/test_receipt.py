@@ -152,13 +152,13 @@ def test_an_epoch_that_begins() -> None:
     )
     foreseen = receipt(seen(0), epoch=epoch, turn=None)
     assert lines_of(foreseen)[1] == "a new epoch  begins here because another model answered before"
-    assert lines_of(receipt(seen(0), epoch=epoch | {"settled": False})) == lines_of(
+    assert lines_of(receipt(seen(0), epoch=epoch | {"prepared": False})) == lines_of(
         receipt(seen(0), epoch=epoch)
     )
 
 
 def test_an_epoch_that_was_prepared() -> None:
-    epoch = {"id": f"epoch_{BODY}abcd", "reason": "overflow", "began": True, "settled": True}
+    epoch = {"id": f"epoch_{BODY}abcd", "reason": "overflow", "began": True, "prepared": True}
     assert lines_of(receipt(seen(0), epoch=epoch))[1] == (
         "epoch abcd  begins here because there was no more room, prepared while idle"
     )

@@ -31,12 +31,12 @@ def test_a_receipt_from_before_is_read_and_written_as_it_was() -> None:
         counted="engine",
         tokenizer="gguf:1",
     )
-    assert (receipt.cached_tokens, receipt.settled) == (None, False)
+    assert (receipt.cached_tokens, receipt.prepared) == (None, False)
     assert msgspec.json.encode(receipt) == BEFORE
 
 
 def test_what_is_new_is_kept() -> None:
     receipt = msgspec.structs.replace(
-        msgspec.json.decode(BEFORE, type=Receipt), cached_tokens=0, settled=True
+        msgspec.json.decode(BEFORE, type=Receipt), cached_tokens=0, prepared=True
     )
     assert msgspec.json.decode(msgspec.json.encode(receipt), type=Receipt) == receipt

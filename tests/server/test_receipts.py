@@ -116,7 +116,7 @@ class TestAfterwards:
         receipt = await talk.receipt()
         epoch = receipt.pop("epoch")
         assert epoch.pop("id").startswith("epoch_")
-        assert epoch == {"reason": "start", "began": True, "settled": False}
+        assert epoch == {"reason": "start", "began": True, "prepared": False}
         (item, _) = await talk.items()
         assert isinstance(receipt["messages"][0].pop("tokens"), int)
         assert isinstance(receipt.pop("prompt_tokens"), int)
@@ -195,10 +195,10 @@ class TestAfterwards:
             assert ended == receipt | changed
 
     def test_an_epoch_that_was_prepared_while_nobody_waited(self) -> None:
-        receipt = receipt_in(new_epoch(reason="overflow"), 3, settled=True)
+        receipt = receipt_in(new_epoch(reason="overflow"), 3, prepared=True)
         shown = Shown(receipt=receipt, turn=None, conversation=None, steps=[], tokens={})
         assert receipt_body(shown).epoch == EpochRef(
-            id=receipt.epoch, reason="overflow", began=True, settled=True
+            id=receipt.epoch, reason="overflow", began=True, prepared=True
         )
 
     @pytest.mark.parametrize("route", ["chat/completions", "responses"])

@@ -3,7 +3,7 @@
 A reply's text is not always made of the tokens that the model chose, templates drop the thinking of earlier replies,
 and a new epoch begins elsewhere: each time llama.cpp would compute again, while somebody waits, what can be computed
 before. So the prompt is rendered as it will be, with a question to come, and prefilled up to that question: in pieces
-of one batch, each only while no turn is at work. Nothing is lost where a turn comes in between.
+of half a batch, each only while no turn is at work. Nothing is lost where a turn comes in between.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Ahead:
         return tuple((await asking.tokens_of(worker, before))[:-1])
 
     async def _piece(self, worker: Worker, ask: Ask, target: tuple[int, ...]) -> bool:
-        """One batch more of it; whether that was the last. Raises _Unplaced where there is no slot for it."""
+        """One piece more of it; whether that was the last. Raises _Unplaced where there is no slot for it."""
         seat = await self._slots.take(ask, worker)
         if seat is None:
             raise _Unplaced

@@ -141,8 +141,8 @@ class RemoteEngine:
         return known is not None and await known.engine.settle(window, options)
 
     async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
-        engines = [*self._before, *([self._running.engine] if self._running else [])]
-        erased = sum([await engine.forget(owner, conversation) for engine in engines])
+        # What an earlier model had in the slots is not there any more.
+        erased = await self._running.engine.forget(owner, conversation) if self._running else 0
         if self._snapshots is not None:  # also where nobody asked it anything yet
             try:
                 erased += await self._snapshots.forget(NAME, owner, conversation)
@@ -198,8 +198,8 @@ class RemoteEngine:
             ) from None
         if known is None or props != known.props:
             known = await self._changed(session, props)
-        elif not known.connection.server.alive:
-            known.connection.server = self._server(session)
+        elif not known.connection.server.alive or isinstance(self._failed, EngineUnavailable):
+            known.connection.server = self._server(session)  # it was away: its slots may be empty
         self._failed = None
         return known
 
@@ -208,6 +208,7 @@ class RemoteEngine:
         model = await read_model(session, self.settings.root, props)
         if self._running is not None:
             log.info("the llama-server runs another model", model=model.name)
+            self._running.connection.parting = None  # its slots are another model's by now
             self._before.append(self._running.engine)
         connection = Connection(self._server(session))
         keeping = self._keeping(model)

@@ -99,7 +99,9 @@ class Connection:
         return Use(self.server) if self.server.alive else None
 
     def renew(self, worker: Worker) -> None:
-        """It is not ours to start again."""
+        """It is not ours to start again: what is in its slots is not used any more."""
+        if worker is self.server and self.server.alive:
+            self.server = RemoteServer(self.server.session, self.server.base, self.server.stall_timeout)
 
     async def use(self) -> Use:
         return Use(self.server)

@@ -141,7 +141,8 @@ class Supervisor:
 
     def unload(self) -> None:
         """Stop the worker, to make room. The next request starts another."""
-        self._unloading = asyncio.create_task(self._unload("a model was unloaded to make room"))
+        if self._unloading is None:  # else it is on its way
+            self._unloading = asyncio.create_task(self._unload("a model was unloaded to make room"))
 
     def renew(self, worker: Worker | object) -> None:
         """The worker has become doubtful: it is stopped once nobody uses it, and the next request starts another."""

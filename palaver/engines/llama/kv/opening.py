@@ -27,13 +27,16 @@ class Opened(NamedTuple):
     staging: PrivateFolder | CommonFolder
 
 
-def opened(folder: Path | None, memory_quota: int, staging: Path | None = None) -> Opened:
-    """`staging` is where workers save, None for a folder of our own. Raises OSError."""
+def opened(
+    folder: Path | None, memory_quota: int, staging: Path | None = None, *, deep: bool = False
+) -> Opened:
+    """`staging` is where workers save, None for a folder of our own. `deep` looks for snapshots one folder further
+    down, too. Raises OSError."""
     found: list[Snapshot] = []
     refused: list[tuple[str, str]] = []
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found, refused = _found(folder)
+        found, refused = _found(folder, deep=deep)
     if staging is not None:
         return Opened(found, refused, CommonFolder(staging))
     return Opened(found, refused, PrivateFolder.made_in(_base(folder, memory_quota)))
@@ -46,14 +49,26 @@ def _base(folder: Path | None, memory_quota: int) -> Path:
     return folder or Path(tempfile.gettempdir())
 
 
-def _found(folder: Path) -> tuple[list[Snapshot], list[tuple[str, str]]]:
+def emptied(folder: Path) -> None:
+    """Remove all snapshots from a folder, and from those in it: none are to be kept."""
+    for suffix in (SUFFIX, UNFINISHED):
+        for file in _files(folder, suffix, deep=True):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+
+
+def _files(folder: Path, suffix: str, *, deep: bool) -> list[Path]:
+    return [*folder.glob(f"*/*{suffix}"), *(folder.glob(f"*/*/*{suffix}") if deep else ())]
+
+
+def _found(folder: Path, *, deep: bool) -> tuple[list[Snapshot], list[tuple[str, str]]]:
     """What is on disk; and what is refused there. That is removed, and what a process left unfinished that was
     killed."""
-    for file in folder.glob(f"*/*{UNFINISHED}"):
+    for file in _files(folder, UNFINISHED, deep=deep):
         with suppress(OSError):
             file.unlink(missing_ok=True)
     found, refused = [], []
-    for file in folder.glob(f"*/*{SUFFIX}"):
+    for file in _files(folder, SUFFIX, deep=deep):
         model = unquote(file.parent.name)
         try:
             info = file.stat()

@@ -28,6 +28,8 @@ from palaver.engines.llama.workers import Worker
 NOTHING = (0,)
 """A prompt that takes the place of one that is to be erased: any token, for each model has this one."""
 
+ERASE_SECONDS = 10.0
+"""So long a slot is waited for that is to be erased: another client of the same server may use it."""
 UNSURE = 128
 """Tokens by which what a slot holds may be estimated wrongly."""
 READY_SECONDS = 0.2
@@ -198,12 +200,13 @@ class Saving:
     async def erase(self, seat: Seat, worker: Worker) -> None:
         """Have a slot that is condemned hold nothing. Where that fails it stays condemned."""
         try:
-            try:
-                await to_its_end(asking.erase(worker, seat.number))
-            except EngineRefused:  # llama.cpp erases slots only where it may save them
-                await to_its_end(asking.prefill(worker, seat.number, NOTHING, reuse=False))
-        except (PalaverError, msgspec.MsgspecError) as error:
-            log.warning("a slot could not be erased", reason=str(error))
+            async with asyncio.timeout(ERASE_SECONDS):
+                try:
+                    await asking.erase(worker, seat.number)
+                except EngineRefused:  # llama.cpp erases slots only where it may save them
+                    await asking.prefill(worker, seat.number, NOTHING, reuse=False)
+        except (PalaverError, TimeoutError) as error:
+            log.warning("a slot could not be erased", reason=str(error) or "it took too long")
             return
         seat.is_condemned = False
         self._counts["erased"] += 1

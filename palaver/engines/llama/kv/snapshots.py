@@ -28,6 +28,7 @@ from palaver.engines.llama.kv import eviction, opening, snapshot_file
 from palaver.engines.llama.kv.eviction import Snapshot
 from palaver.engines.llama.kv.identity import Identity
 from palaver.engines.llama.kv.prefix import Prefix
+from palaver.engines.llama.kv.removal import Removal
 from palaver.engines.llama.kv.snapshot_file import Head, Refused
 
 SPARE = 16 << 20
@@ -38,11 +39,19 @@ log = structlog.get_logger(__name__)
 
 class Snapshots:
     """`folder` is where they are on disk, None for nowhere. Quotas are in bytes; 0 keeps none there. `staging` is a
-    folder into which somebody else's worker saves, None for one of our own."""
+    folder into which somebody else's worker saves, None for one of our own. With `deep` what lies in the folders of the
+    folder is found too: snapshots of a server that is not there now."""
 
     def __init__(
-        self, folder: Path | None, *, memory_quota: int, disk_quota: int, staging: Path | None = None
+        self,
+        folder: Path | None,
+        *,
+        memory_quota: int,
+        disk_quota: int,
+        staging: Path | None = None,
+        deep: bool = False,
     ) -> None:
+        self._deep = deep
         self.folder = folder if disk_quota else None
         self.memory_quota = memory_quota
         self.disk_quota = disk_quota
@@ -54,7 +63,7 @@ class Snapshots:
         self._staging: PrivateFolder | CommonFolder | None = None
         self._writer = ThreadPoolExecutor(1, "snapshots")
         self._tasks: set[asyncio.Task[object]] = set()
-        self._doomed: set[Path] = set()  # files that are being removed, or could not be yet
+        self._removal = Removal()
         self._closed = False
 
     @property
@@ -188,9 +197,9 @@ class Snapshots:
 
     def remove(self, *files: Path) -> None:
         """Remove files, apart from what anybody waits for."""
-        self._doomed.update(files)
+        self._removal.add(*files)
         if files:
-            self._keep(asyncio.create_task(self._cleared()))
+            self._keep(asyncio.create_task(self._removal.done()))
 
     async def forget(self, model: str, owner: str | None, conversation: str | None) -> int:
         """Remove those of a model: of a conversation, of an owner, or all; returns how many, once they are not there
@@ -204,7 +213,7 @@ class Snapshots:
             self.drop(each)
         if writing:
             await asyncio.wait(writing)
-        if (failure := await self._cleared()) is not None:
+        if (failure := await self._removal.done()) is not None:
             raise failure
         await asyncio.to_thread(snapshot_file.sync_all, folders)
         return len(found)
@@ -220,7 +229,9 @@ class Snapshots:
                 await asyncio.to_thread(self._staging.remove)
 
     async def _open(self) -> None:
-        opened = await asyncio.to_thread(opening.opened, self.folder, self.memory_quota, self._into)
+        opened = await asyncio.to_thread(
+            opening.opened, self.folder, self.memory_quota, self._into, deep=self._deep
+        )
         self._staging = opened.staging
         self._all += opened.found
         for model, why in opened.refused:
@@ -234,7 +245,7 @@ class Snapshots:
             if oldest is None:
                 return None
             self._drop_memory(oldest)
-            await self._cleared()
+            await self._removal.done()
         return folder / (MARK + secrets.token_hex(16))
 
     async def _extracted(self, snapshot: Snapshot, disk: Path) -> Path:
@@ -282,18 +293,6 @@ class Snapshots:
         elif snapshot.memory is not None:
             self.remove(snapshot.memory)
             snapshot.memory = None
-
-    async def _cleared(self) -> OSError | None:
-        """Remove what was dropped; why that is not all gone. That is tried again with the next."""
-        failure = None
-        for file in list(self._doomed):
-            try:
-                await asyncio.to_thread(file.unlink, missing_ok=True)
-            except OSError as error:
-                failure = error
-            else:
-                self._doomed.discard(file)
-        return failure
 
     def _keep(self, task: asyncio.Task[None] | asyncio.Task[OSError | None]) -> None:
         self._tasks.add(task)
