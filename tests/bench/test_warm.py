@@ -32,7 +32,7 @@ RESTART = Restart(
 
 def turn(prompt: int, prefilled: int, began: str | None = None, **more: Any) -> Turn:
     return Turn(
-        prompt=prompt, prefilled=prefilled, own=20, began=began, **({"settled": False, "ttft": 0.1} | more)
+        prompt=prompt, prefilled=prefilled, own=20, began=began, **({"prepared": False, "ttft": 0.1} | more)
     )
 
 
@@ -57,7 +57,7 @@ LONG = Long(
         turn(20, 20, "start", pause=0.1),
         turn(80, 20, pause=0.3),
         turn(140, 30, pause=0.2),
-        turn(100, 20, "overflow", settled=True, pause=0.1),
+        turn(100, 20, "overflow", prepared=True, pause=0.1),
         turn(90, 90, "overflow"),
     ],
     ahead=100,
@@ -156,7 +156,7 @@ async def test_a_quick_run_tells_all_its_figures(tmp_path: Path, capsys: pytest.
     assert found["restart"]["snapshots"] > 0
     pauses, at_once = found["turns"]
     assert [each["began"] for each in pauses["turns"]].count("overflow") > 1
-    assert all(each["settled"] for each in pauses["turns"] if each["began"] == "overflow")
+    assert all(each["prepared"] for each in pauses["turns"] if each["began"] == "overflow")
     assert all(each["prefilled"] <= each["own"] for each in pauses["turns"])
     assert pauses["ahead"] > 0
     assert sum(each["prefilled"] for each in at_once["turns"]) > sum(
