@@ -58,7 +58,7 @@ class Asked(Protocol):
         reply."""
 
 
-class _WatchedEngine(LlamaEngine):
+class WatchedEngine(LlamaEngine):
     """Keeps the window that it was given last."""
 
     last: Window | None = None
@@ -75,7 +75,7 @@ class Pocket:
 
     def __init__(self, slots: int) -> None:
         settings = LlamaSettings(path=POCKET, name="pocket", slots=slots, threads=1)
-        self.engine = _WatchedEngine(settings, ModelMemory(POCKET_ROOM))
+        self.engine = WatchedEngine(settings, ModelMemory(POCKET_ROOM))
 
     def shown(self) -> Sequence[Message]:
         assert self.engine.last is not None

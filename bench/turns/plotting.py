@@ -5,51 +5,25 @@ from __future__ import annotations
 from itertools import accumulate
 from pathlib import Path
 
-try:
-    import matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import StrMethodFormatter
-except ImportError as error:
-    raise SystemExit(
-        f"{error}: run `.venv/bin/pip install -c constraints.txt -e '.[bench]'` first"
-    ) from error
+from matplotlib.axes import Axes
+from matplotlib.ticker import StrMethodFormatter
 
+from bench.drawing import DASHES, GREY, drawing, thinned
 from bench.turns.figures import Run
 
 COLOURS = {"sliding": "#b3261e", "keep 75 %": "#c77700", "keep 50 %": "#1b6e3c", "keep 25 %": "#2457a6"}
 MODELS = {"pocket": "with pocket, the bundled model", "scripted": "on the scripted engine"}
-GREY = "#666666"
-DASHES = (0, (4, 3))
-POINTS = 250
-"""As many points has a line: more cannot be seen, and make a large file."""
 CLOSELY = 200
 """So many turns are shown one by one."""
 
 
 def draw(run: Run, path: Path) -> None:
     """Draw one model's figures into a file, by its suffix."""
-    style = matplotlib.rc_context(
-        {
-            "svg.fonttype": "none",
-            "svg.hashsalt": "palaver",  # else every drawing has other ids, and differs from the one before
-            "font.size": 9,
-            "axes.titlesize": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "legend.frameon": False,
-        }
-    )
-    with style:
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(5, 4))
+    plan = run.found.plan
+    title = f"{plan.turns:,} turns {MODELS[plan.model]}, in a window of {plan.size:,} tokens"
+    with drawing(path, title) as (left, right):
         _cumulative(left, run)
         _by_turn(right, run)
-        plan = run.found.plan
-        title = f"{plan.turns:,} turns {MODELS[plan.model]}, in a window of {plan.size:,} tokens"
-        figure.suptitle(title, fontsize=11)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _cumulative(axes: Axes, run: Run) -> None:
@@ -57,7 +31,7 @@ def _cumulative(axes: Axes, run: Run) -> None:
     for played, cost in zip(run.played, run.found.costs, strict=True):
         colour = COLOURS[cost.way]
         sums = list(accumulate(turn.prefilled for turn in played.turns))
-        xs = _thinned(len(sums))
+        xs = thinned(len(sums))
         axes.plot([x + 1 for x in xs], [sums[x] for x in xs], color=colour, linewidth=1.6)
         name = f"{cost.way}: {sums[-1]:,}"
         axes.annotate(
@@ -89,7 +63,3 @@ def _by_turn(axes: Axes, run: Run) -> None:
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="white")
     axes.grid(True, axis="y", color="#dddddd", linewidth=0.6)
-
-
-def _thinned(count: int) -> list[int]:
-    return sorted({round(i * (count - 1) / (POINTS - 1)) for i in range(POINTS)})

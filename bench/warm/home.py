@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from unittest.mock import patch
 
 import msgspec
 
+from bench.turns.models import WatchedEngine
 from palaver.chat import HEAD, Chat, ChatRequest
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters
 from palaver.core.receipt import Receipt
-from palaver.core.turn import ContentDelta, EngineEvent, TurnState
-from palaver.core.window import Window
+from palaver.core.turn import ContentDelta, TurnState
 from palaver.core.window_settings import WindowSettings
-from palaver.engines.base import Options
 from palaver.engines.catalog import ModelCatalog, ModelSpec
-from palaver.engines.llama import LlamaEngine, LlamaSettings, Snapshots, asking
+from palaver.engines.llama import LlamaSettings, Snapshots, asking
 from palaver.engines.llama.kv import snapshot_file
 from palaver.live import LiveReply, Outcome
 from palaver.stores.sql import SqlStore
@@ -94,16 +93,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
         return self.prompt - self.cached
 
 
-class Watched(LlamaEngine):
-    """Keeps the prompt that it was given last."""
-
-    last: Window | None = None
-
-    async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
-        self.last = window
-        async with aclosing(super().generate(window, options)) as events:
-            async for event in events:
-                yield event
+class Watched(WatchedEngine):
+    """Says what it has counted."""
 
     async def counted(self) -> dict[str, int]:
         """What it has counted, see `KvCache.counts`."""

@@ -6,55 +6,30 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-try:
-    import matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import StrMethodFormatter
-except ImportError as error:
-    raise SystemExit(
-        f"{error}: run `.venv/bin/pip install -c constraints.txt -e '.[bench]'` first"
-    ) from error
+from matplotlib.axes import Axes
+from matplotlib.ticker import StrMethodFormatter
 
+from bench.drawing import DASHES, GREY, drawing, thinned
 from bench.warm.crowd import Crowd
 from bench.warm.figures import Results
 from bench.warm.turns import Long
 
 COLOURS = {"with pauses": "#1b6e3c", "at once": "#2457a6"}
-KEPT, NONE, GREY = "#1b6e3c", "#b3261e", "#666666"
-DASHES = (0, (4, 3))
-POINTS = 250
-"""As many points has a line: more cannot be seen, and make a large file."""
+KEPT, NONE = "#1b6e3c", "#b3261e"
 BAR = 0.38
 
 
 def draw(results: Results, path: Path) -> None:
     """Draw the turns and the crowd into a file, by its suffix."""
-    style = matplotlib.rc_context(
-        {
-            "svg.fonttype": "none",
-            "svg.hashsalt": "palaver",  # else every drawing has other ids, and differs from the one before
-            "font.size": 9,
-            "axes.titlesize": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "legend.frameon": False,
-        }
-    )
-    with style:
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(5, 4))
+    with drawing(path, f"What {results.model} prefills while somebody waits") as (left, right):
         _waited_for(left, results.turns)
         _over_new(right, results.crowd)
-        figure.suptitle(f"What {results.model} prefills while somebody waits", fontsize=11)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _waited_for(axes: Axes, found: Sequence[Long]) -> None:
     """Tokens of a long conversation, added up, between what is new and what the formula says."""
     turns = len(found[0].turns)
-    xs = _thinned(turns)
+    xs = thinned(turns)
     for each in found:
         colour = COLOURS[each.way]
         sums = list(accumulate(turn.prefilled for turn in each.turns))
@@ -103,7 +78,3 @@ def _over_new(axes: Axes, found: Sequence[Crowd]) -> None:
 def _called(crowd: Crowd) -> str:
     shared = f"\nwith {crowd.system:,} tokens in common" if crowd.system else ""
     return f"{crowd.conversations} conversations\non {crowd.slots} slots{shared}"
-
-
-def _thinned(count: int) -> list[int]:
-    return sorted({round(i * (count - 1) / (POINTS - 1)) for i in range(POINTS)})

@@ -12,6 +12,7 @@ from palaver.core.parameters import Sampling
 from palaver.engines.base import Model
 from palaver.stores.sqlite import SqliteDatabase
 from tests.chat.puppets import OneModel, PuppetEngine, WatchedStore
+from tests.chat.settled import App, WarmEngine
 
 
 @pytest.fixture
@@ -47,4 +48,12 @@ async def chat(store: WatchedStore, catalog: OneModel, settings: ChatSettings) -
     chat = Chat(store, catalog, settings)
     yield chat
     store.failures["finish"].clear()
+    await chat.close()
+
+
+@pytest.fixture
+async def app(store: WatchedStore) -> AsyncIterator[App]:
+    warm = WarmEngine()
+    chat = Chat(store, OneModel(Model(name="puppet", served_as="s", engine=warm)))
+    yield App(chat, warm)
     await chat.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,27 +16,9 @@ from palaver.deletion import Deletion
 from palaver.engines.base import Model
 from palaver.idle import Keeper
 from palaver.stores.sql import SqlStore
-from palaver.stores.sqlite import SqliteDatabase
 from tests.chat.asking import request, user
 from tests.chat.puppets import OneModel, PuppetEngine
-from tests.chat.test_settling import App, WarmEngine
-
-SOON = 20.0
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    store = SqlStore(await SqliteDatabase.open(tmp_path / "palaver.db"))
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def app(store: SqlStore) -> AsyncIterator[App]:
-    engine = WarmEngine()
-    chat = Chat(store, OneModel(Model(name="puppet", served_as="s", engine=engine)))
-    yield App(chat, engine)
-    await chat.close()
+from tests.chat.settled import SOON, App
 
 
 async def until_settling(app: App, times: int = 1) -> None:

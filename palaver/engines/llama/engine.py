@@ -1,9 +1,7 @@
 """The engine on llama.cpp: the contract `palaver.engines.base.Engine`, out of the parts of this folder.
 
-    generate    plans a reply (`plan`), takes a place (`places`), a worker (`workers`) and a slot (`kv.slots`), and
-                sends it a `Completion` (`asking`); a long prompt goes before it in pieces (`prefill`)
-      _reply    its stream read (`reading`), its failures told apart
-      _leave    where the reader left in mid-reply: the place is free when the worker's slot is
+    generate    plans a reply (`plan`) and has it made (`replying`): with a place (`places`), a worker (`workers`) and a
+                slot (`kv.slots`); a long prompt goes before it in pieces (`prefill`)
     settle      what the next prompt begins with, while nobody waits (`ahead`)
 
 Starting the worker is nobody's duty: whoever needs one that does not run waits until it does.

@@ -23,6 +23,7 @@ from palaver.engines.base import Embedded, KvCache, Options
 from palaver.engines.llama.engine import CHAT, TOOLS, WorkerEngine
 from palaver.engines.llama.footprint import token_bytes
 from palaver.engines.llama.kv.identity import Identity, layout_of, model_hash, template_hash
+from palaver.engines.llama.kv.saving import erased
 from palaver.engines.llama.kv.slots import Keeping
 from palaver.engines.llama.kv.snapshots import Snapshots
 from palaver.engines.llama.kv.state import saved_state
@@ -142,13 +143,10 @@ class RemoteEngine:
 
     async def forget(self, owner: str | None = None, conversation: str | None = None) -> int:
         # What an earlier model had in the slots is not there any more.
-        erased = await self._running.engine.forget(owner, conversation) if self._running else 0
-        if self._snapshots is not None:  # also where nobody asked it anything yet
-            try:
-                erased += await self._snapshots.forget(NAME, owner, conversation)
-            except OSError as error:
-                raise EngineRefused(f"Snapshots could not be erased: {error}.", status=500) from error
-        return erased
+        count = await self._running.engine.forget(owner, conversation) if self._running else 0
+        if self._snapshots is not None:  # also where nobody asked it anything yet, or it keeps none now
+            count += await erased(self._snapshots, NAME, owner, conversation)
+        return count
 
     async def kv_cache(self) -> KvCache | None:
         if self._running is not None:

@@ -39,9 +39,8 @@ class Snapshot:
 
     def shared(self, owner: str, prefix: Prefix) -> int:
         """About how many tokens of it a prompt of this owner begins with."""
-        if owner != self.head.owner or not self.head.prefix.size:
-            return 0
-        return self.head.tokens * self.head.prefix.shared(prefix) // self.head.prefix.size
+        head = self.head
+        return head.prefix.share(prefix, head.tokens) if owner == head.owner else 0
 
     def is_of(self, owner: str | None, conversation: str | None) -> bool:
         return owner is None or (self.head.owner == owner and conversation in (None, self.head.conversation))

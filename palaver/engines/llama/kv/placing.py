@@ -43,9 +43,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
     def shared(self, owner: str, prefix: Prefix) -> int:
         """About how many tokens of it a prompt of this owner begins with."""
-        if owner != self.owner or not self.prefix.size:
-            return 0
-        return self.tokens * self.prefix.shared(prefix) // self.prefix.size
+        return self.prefix.share(prefix, self.tokens) if owner == self.owner else 0
 
     def is_like(self, ask: Ask) -> bool:
         """Whether what is computed for this prompt would be called the same: only its length is another then."""

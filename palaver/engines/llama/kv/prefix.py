@@ -8,6 +8,7 @@ slot depends on it, for llama.cpp compares the tokens themselves before it reuse
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
@@ -25,7 +26,7 @@ NOT_OF_THE_BEGINNING = frozenset(
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class Prefix(msgspec.Struct, frozen=True):
+class Prefix(msgspec.Struct, frozen=True, dict=True):
     """The hashes of a prompt's parts, in their order, and how many bytes each part has.
 
     >>> one, two = (Prefix.of_text(1100 * "a" + end) for end in ("b", "c"))
@@ -55,9 +56,9 @@ class Prefix(msgspec.Struct, frozen=True):
         pieces = [text[start:end] for start, end in pairwise(cuts)]
         return cls.of_parts([p.encode() if isinstance(p, str) else _encode(p) for p in pieces if p])
 
-    @property
+    @cached_property
     def size(self) -> int:
-        return sum(self.sizes)
+        return sum(self.sizes)  # once: each turn compares its prompt with every snapshot
 
     def shared(self, other: Prefix) -> int:
         """How many bytes both begin with."""
@@ -67,6 +68,14 @@ class Prefix(msgspec.Struct, frozen=True):
                 break
             alike += size
         return alike
+
+    def share(self, other: Prefix, tokens: int) -> int:
+        """About how many of this prompt's `tokens` both begin with.
+
+        >>> Prefix.of_parts([b"ab", b"cd"]).share(Prefix.of_parts([b"ab", b"x"]), 10)
+        5
+        """
+        return tokens * self.shared(other) // self.size if self.size else 0
 
     def begins(self, other: Prefix) -> bool:
         """Whether the other begins with all of this."""

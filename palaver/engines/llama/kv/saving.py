@@ -215,10 +215,7 @@ class Saving:
         """Remove snapshots: of a conversation, of an owner, or all. How many. Raises EngineRefused."""
         if self._keeping is None:
             return 0
-        try:
-            return await self._keeping.snapshots.forget(self._keeping.model, owner, conversation)
-        except OSError as error:
-            raise EngineRefused(f"Snapshots could not be erased: {error}.", status=500) from error
+        return await erased(self._keeping.snapshots, self._keeping.model, owner, conversation)
 
     def _known(self) -> Identity | None:
         """What the worker runs, if that is known and its slots can be saved."""
@@ -234,3 +231,11 @@ class Saving:
         except Exception as error:
             log.warning("snapshots cannot be used", model=keeping.model, reason=str(error))
             return None
+
+
+async def erased(snapshots: Snapshots, model: str, owner: str | None, conversation: str | None) -> int:
+    """Remove snapshots of a model: of a conversation, of an owner, or all. How many. Raises EngineRefused."""
+    try:
+        return await snapshots.forget(model, owner, conversation)
+    except OSError as error:
+        raise EngineRefused(f"Snapshots could not be erased: {error}.", status=500) from error
