@@ -14,10 +14,10 @@ from palaver.core.parameters import Parameters
 from palaver.core.turn import TurnState
 from palaver.core.window import Window
 from palaver.deletion import Deletion
-from palaver.engines.base import Model
+from palaver.engines.base import Model, Options
 from palaver.stores.sql import SqlStore
 from tests.chat.asking import request, system, user
-from tests.chat.puppets import OneModel
+from tests.chat.puppets import OneModel, PuppetEngine
 from tests.chat.settled import AUTO, SOON, App, WarmEngine
 
 
@@ -173,13 +173,34 @@ async def test_what_is_not_stored_or_a_task_is_never_kept(app: App, more: dict[s
     assert not any(window.kept for window in app.engine.settled)
 
 
-async def test_a_reply_that_was_cut_off_is_not_settled(app: App) -> None:
-    live = await app.chat.say(request(user("stop me"), parameters=Parameters(max_tokens=12)))
-    await app.chat.cancel("local", live.turn)
-    assert (await live.ended()).state in (TurnState.CANCELLED, TurnState.COMPLETED)
-    if live.outcome is not None and live.outcome.state is TurnState.CANCELLED:
-        await app.until_settled()
-        assert app.engine.settled == []
+async def test_a_reply_that_was_cut_off_is_not_settled(store: SqlStore) -> None:
+    engine, settled = PuppetEngine(), 0
+    engine.capabilities |= {"settle"}
+
+    async def settle(window: Window, options: Options) -> bool:
+        nonlocal settled
+        settled += 1
+        return True
+
+    engine.settle = settle  # type: ignore[method-assign]
+    chat = Chat(store, OneModel(Model(name="puppet", served_as="s", engine=engine)))
+    live = await chat.say(request("stop me"))
+    (await engine.play(0)).say("well")
+    async with asyncio.timeout(SOON):
+        while not live.events:
+            await asyncio.sleep(0.001)
+    await chat.cancel("local", live.turn)
+    assert (await live.ended()).state is TurnState.CANCELLED
+    whole = await chat.say(request("go on"))
+    play = await engine.play(1)
+    play.say("yes")
+    play.finish()
+    await whole.ended()
+    async with asyncio.timeout(SOON):
+        while not settled or chat.settling:
+            await asyncio.sleep(0.001)
+    assert settled == 1, "the other one is"
+    await chat.close()
 
 
 async def test_an_engine_that_fails_at_it_keeps_nobody_from_asking(app: App) -> None:
