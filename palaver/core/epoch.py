@@ -67,10 +67,11 @@ def break_reason(above: Above | None, model: str) -> Reason | None:
     return None if above.same_tools else "tools"
 
 
-def is_grown(above: Above, steps: Sequence[Step]) -> bool:
-    """Whether a window that shows these messages begins with all that the turn above showed, and no others.
+def is_grown(above: Above, steps: Sequence[Step], opening: Sequence[Step] = ()) -> bool:
+    """Whether a window that shows these messages, after the path's `opening`, begins with all that the turn above
+    showed, and no others.
 
     Its reply, and what came after that, are new.
     """
-    before = [step.depth for step in steps if step.depth <= above.asked]
+    before = [step.depth for step in (*opening, *steps) if step.depth <= above.asked]
     return before == [depth for start, stop in above.seen for depth in range(start, stop)]

@@ -14,6 +14,7 @@ PalaverError
 │   │   ├── ConversationNotFound    no such conversation for this owner
 │   │   ├── MessageNotFound         no such message for this owner
 │   │   ├── TurnNotFound            no such turn for this owner
+│   │   ├── AttachmentNotFound      no such file for this owner
 │   │   └── ApiKeyNotFound          no such API key
 │   ├── TurnRunning               what is asked of the turn is possible only when it has ended
 │   ├── TurnCancelled             the turn was stopped, or deleted, before it could answer
@@ -65,6 +66,11 @@ class RequestError(PalaverError):
 
     default_code: str | None = None
 
+    def __init_subclass__(cls, code: str | None = None) -> None:
+        """`code` is what errors of the class have where none is said; without it, that of the class above."""
+        super().__init_subclass__()
+        cls.default_code = code or cls.default_code
+
     def __init__(
         self, message: str | None = None, *, param: str | None = None, code: str | None = None
     ) -> None:
@@ -77,16 +83,12 @@ class InvalidRequest(RequestError):
     """The request is not valid."""
 
 
-class UnsupportedParameter(InvalidRequest):
+class UnsupportedParameter(InvalidRequest, code="unsupported_parameter"):
     """This parameter is known but cannot be honoured here."""
 
-    default_code = "unsupported_parameter"
 
-
-class ContextLengthExceeded(InvalidRequest):
+class ContextLengthExceeded(InvalidRequest, code="context_length_exceeded"):
     """The prompt does not fit the model's context."""
-
-    default_code = "context_length_exceeded"
 
     def __init__(
         self, *, prompt_tokens: int, context_size: int, max_tokens: int | None = None, param: str = "messages"
@@ -111,88 +113,64 @@ class ContextLengthExceeded(InvalidRequest):
         return self
 
 
-class BodyTooLarge(RequestError):
+class BodyTooLarge(RequestError, code="request_too_large"):
     """The request body is larger than this server accepts."""
 
-    default_code = "request_too_large"
 
-
-class NotAuthenticated(RequestError):
+class NotAuthenticated(RequestError, code="invalid_api_key"):
     """Invalid API key provided."""
 
-    default_code = "invalid_api_key"
 
-
-class Forbidden(RequestError):
+class Forbidden(RequestError, code="forbidden"):
     """This request is not allowed."""
 
-    default_code = "forbidden"
 
-
-class ScopeMissing(Forbidden):
+class ScopeMissing(Forbidden, code="insufficient_scope"):
     """This API key may not do this."""
 
-    default_code = "insufficient_scope"
 
-
-class NotFound(RequestError):
+class NotFound(RequestError, code="not_found"):
     """There is nothing at this address."""
 
-    default_code = "not_found"
 
-
-class ModelNotFound(NotFound):
+class ModelNotFound(NotFound, code="model_not_available"):
     """No model of this name is available."""
 
-    default_code = "model_not_available"
 
-
-class ConversationNotFound(NotFound):
+class ConversationNotFound(NotFound, code="conversation_not_found"):
     """No conversation has this id."""
 
-    default_code = "conversation_not_found"
 
-
-class MessageNotFound(NotFound):
+class MessageNotFound(NotFound, code="message_not_found"):
     """No message has this id."""
 
-    default_code = "message_not_found"
 
-
-class TurnNotFound(NotFound):
+class TurnNotFound(NotFound, code="turn_not_found"):
     """No turn has this id."""
 
-    default_code = "turn_not_found"
+
+class AttachmentNotFound(NotFound, code="file_not_found"):
+    """No file has this id."""
 
 
-class ApiKeyNotFound(NotFound):
+class ApiKeyNotFound(NotFound, code="api_key_not_found"):
     """No API key has this id."""
 
-    default_code = "api_key_not_found"
 
-
-class TurnRunning(RequestError):
+class TurnRunning(RequestError, code="turn_running"):
     """This turn is still running; ask again when it has ended."""
 
-    default_code = "turn_running"
 
-
-class TurnCancelled(RequestError):
+class TurnCancelled(RequestError, code="turn_cancelled"):
     """This turn was cancelled before it said anything."""
 
-    default_code = "turn_cancelled"
 
-
-class ConversationBusy(RequestError):
+class ConversationBusy(RequestError, code="conversation_locked"):
     """Another turn is being answered in this conversation; try again when it has ended."""
 
-    default_code = "conversation_busy"
 
-
-class TooManyRequests(RequestError):
+class TooManyRequests(RequestError, code="rate_limit_exceeded"):
     """Too many requests are running or waiting; try again shortly."""
-
-    default_code = "rate_limit_exceeded"
 
 
 class RateLimited(TooManyRequests):
@@ -298,3 +276,19 @@ class ConfigError(PalaverError):
     def __init__(self, message: str | None = None, *, setting: str | None = None) -> None:
         super().__init__(message)
         self.setting = setting
+
+
+def kept_name(error: PalaverError) -> str:
+    """What an error is called where it is kept with the turn that it ended."""
+    is_limit = isinstance(error, EngineRefused) and error.status == 429
+    return TooManyRequests.__name__ if is_limit else type(error).__name__
+
+
+def kept_error(name: str | None, message: str) -> PalaverError:
+    """An error of a turn by the name that it was kept under: as much of it as readers are told."""
+    if name == TooManyRequests.__name__:
+        return TooManyRequests(message)
+    kinds: list[type[InvalidRequest]] = [InvalidRequest, *InvalidRequest.__subclasses__()]
+    if name in [kind.__name__ for kind in kinds]:
+        return InvalidRequest(message)
+    return EngineError(message)

@@ -18,6 +18,11 @@ TURN = "turn_"
 CHAT_COMPLETION = "chatcmpl-"
 RESPONSE = "resp_"
 TURN_PREFIXES = (TURN, CHAT_COMPLETION, RESPONSE)
+REASONING = "rs_"
+FUNCTION_CALL = "fc_"
+FUNCTION_CALL_OUTPUT = "fco_"
+ITEM_PREFIXES = (MESSAGE, REASONING, FUNCTION_CALL, FUNCTION_CALL_OUTPUT)
+"""What the ids of items begin with, as the Responses API has them: each is a message, or a part of one."""
 
 
 def id_body(milliseconds: int, randomness: bytes) -> str:
@@ -68,3 +73,40 @@ def turn_id(text: str) -> str | None:
 def as_chat_completion(turn: str) -> str:
     """A turn's id as the chat completions API shows it."""
     return CHAT_COMPLETION + turn.removeprefix(TURN)
+
+
+def as_response(turn: str) -> str:
+    """A turn's id as the Responses API shows it."""
+    return RESPONSE + turn.removeprefix(TURN)
+
+
+def reply_of(turn: str) -> str:
+    """The id of the message that a turn's first reply becomes. It is known before that is stored, and after a crash."""
+    return MESSAGE + turn.removeprefix(TURN)
+
+
+def item_id(prefix: str, message: str, place: int = 0) -> str:
+    """The id of an item: of a part of a message, the `place`-th of its kind.
+
+    >>> item_id(FUNCTION_CALL, "msg_0123456789abcdefghjkmnpqrs", 1)
+    'fc_0123456789abcdefghjkmnpqrs_1'
+    """
+    body = message.removeprefix(MESSAGE)
+    return f"{prefix}{body}_{place}" if place else prefix + body
+
+
+def message_of_item(item: str) -> str | None:
+    """The id of the message that an item is, or is a part of; None where that is no id of an item.
+
+    >>> message_of_item("fc_0123456789abcdefghjkmnpqrs_1")
+    'msg_0123456789abcdefghjkmnpqrs'
+    """
+    for prefix in ITEM_PREFIXES:
+        body, _, place = item.removeprefix(prefix).partition("_")
+        if (
+            is_id(prefix + body, prefix)
+            and item.startswith(prefix)
+            and (place.isdecimal() or item == prefix + body)
+        ):
+            return MESSAGE + body
+    return None

@@ -20,16 +20,21 @@ import msgspec
 
 KEY_FORMAT = b"palaver-key-1\0"
 """Names the way keys are made; with another name none of the stored ones would match."""
-FORMS = (2, 1)
+FORMS = (3, 2, 1)
 """The canonical forms that stored keys may be of, the newest first: a change of `canonical` is one more.
 
 1, of palaver 0.1, told ``1.0`` from ``1`` in the arguments of calls, none at all from ``{}``, and blanks beside calls
-from nothing. Of all other messages both are the same.
+from nothing. 1 and 2 had the bytes of files that are plain base64 as they were written. Of all other messages all are
+the same.
 """
+REFERENCE = "blake2b"
+"""Names the hash of bytes: in canonical forms, and in messages whose attachments are kept apart from them
+(`palaver.core.attachments`)."""
 TAIL_FORMAT = b"palaver-tail-1\0"
 KEY_BYTES = 16
 DEEPEST = 200
 """Levels of JSON in a tool call's arguments; what nests deeper is not parsed."""
+HASH = re.compile(r"[0-9a-f]{32}")
 _BRACKET = re.compile(r"[\[\]{}]")
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -137,7 +142,7 @@ def canonical(message: Message, form: int = FORMS[0]) -> bytes:
     True
     """
     fields: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
-    content = _content(message.content)
+    content = _content(message.content, form)
     # Beside calls apps send no text as null, as "" or as " ", and models put blanks before a call.
     is_blank = form > 1 and message.tool_calls and isinstance(content, str) and content.isspace()
     if content and not is_blank:
@@ -153,15 +158,15 @@ def canonical(message: Message, form: int = FORMS[0]) -> bytes:
     return _encoder.encode(fields)
 
 
-def _content(content: str | list[Part] | None) -> Any:
+def _content(content: str | list[Part] | None, form: int) -> Any:
     if content is None or isinstance(content, str):
         return content
     if len(content) == 1 and isinstance(content[0], TextPart):
         return content[0].text
-    return [_part(part) for part in content]
+    return [_part(part, form) for part in content]
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: Part, form: int) -> dict[str, Any]:
     fields: dict[str, Any] = _without_nulls(msgspec.to_builtins(part))
     match part:
         case ImagePart(image_url=ImageUrl(url=url)):
@@ -173,7 +178,8 @@ def _part(part: Part) -> dict[str, Any]:
         case AudioPart(input_audio=AudioData(data=data)):
             fields["input_audio"]["data"] = _bytes_hash(data)
         case FilePart(file=FileData(file_data=str(data))):
-            fields["file"]["file_data"] = _attachment(data)
+            is_url = form < 3 or data.startswith("data:")
+            fields["file"]["file_data"] = _attachment(data) if is_url else _bytes_hash(data)
     return fields
 
 
@@ -185,20 +191,34 @@ def _without_nulls(value: Any) -> Any:
 
 def _attachment(url: str) -> Any:
     """A data URL by the hash of its bytes, so that re-encoding makes no other message; others as they are."""
-    head, comma, data = url.partition(",")
-    if not (comma and head.startswith("data:") and head.endswith(";base64")):
+    head, _, data = url.partition(",")
+    if not head.startswith("data:"):
         return url
-    hashed = _bytes_hash(data)
+    if head.endswith(f";{REFERENCE}") and HASH.fullmatch(data):
+        return {REFERENCE: data}
+    hashed = _bytes_hash(data) if head.endswith(";base64") else data
     return url if hashed is data else hashed
 
 
 def _bytes_hash(data: str) -> Any:
     """The hash of the bytes, in an object, so that no text passes for it; what is no base 64 is itself."""
+    if data.startswith(f"{REFERENCE}:") and HASH.fullmatch(data, len(REFERENCE) + 1):
+        return {REFERENCE: data[len(REFERENCE) + 1 :]}
+    raw = bytes_of(data)
+    return data if raw is None else {REFERENCE: hash_of(raw)}
+
+
+def bytes_of(data: str) -> bytes | None:
+    """What base 64 stands for, blanks in it aside; None for what is none."""
     try:
-        raw = base64.b64decode("".join(data.split()), validate=True)
+        return base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
-        return data
-    return {"blake2b": blake2b(raw, digest_size=KEY_BYTES).hexdigest()}
+        return None
+
+
+def hash_of(attachment: bytes) -> str:
+    """The hash by which an attachment is known: 32 hexadecimal digits."""
+    return blake2b(attachment, digest_size=KEY_BYTES).hexdigest()
 
 
 def _number(text: str) -> float:

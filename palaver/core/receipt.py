@@ -69,9 +69,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def seen_and_left_out(
-    length: int, span: Span, steps: Iterable[Step], *, by_client: bool
+    length: int, span: Span, steps: Iterable[Step], *, by_client: bool, opening: Iterable[Step] = ()
 ) -> tuple[list[tuple[int, int]], list[LeftOut]]:
     """The runs of a path of this `length` that are shown, and those that are not; `by_client` says whose the span is.
+    The path's `opening` is shown before all others.
 
     >>> from palaver.core.message import Message
     >>> steps = [Step(depth, Message("user", "hi")) for depth in (2, 3, 6)]
@@ -79,7 +80,7 @@ def seen_and_left_out(
     ... # doctest: +NORMALIZE_WHITESPACE
     ([(2, 4), (6, 7)], [LeftOut(start=0, stop=2, why='window'), LeftOut(start=4, stop=6, why='window')])
     """
-    seen = _runs([step.depth for step in steps])
+    seen = _runs([step.depth for step in (*opening, *steps)])
     edges = [0, *(edge for run in seen for edge in run), length]
     why: Why = "client" if by_client else "window"
     left_out = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -122,8 +123,9 @@ class _Call:
 def deltas_of(reply: Reply, choice: int = 0) -> list[Delta]:
     """The deltas that a reply came in, cut again from its text.
 
-    The log probabilities come all with the first of content, and ``{}`` with the first of a call that came without
-    arguments. What no length tells of (a reply of which the lengths were not kept) comes in one piece each.
+    Log probabilities come with the content in which their token begins or, where the tokens do not make up the content,
+    all with its first; ``{}`` comes with the first of a call that came without arguments. What no length tells of (a
+    reply of which the lengths were not kept) comes in one piece each.
     """
     cut = _Cut(reply, choice)
     deltas = [cut.next(length) for length in reply.deltas]
@@ -136,7 +138,9 @@ class _Cut:
         self._choice = choice
         self._at = self._thought = 0
         self._called: dict[int, int] = {}
-        self._logprobs = list(reply.logprobs)
+        self._logprobs = deque(reply.logprobs)
+        self._are_its = "".join(token.token for token in reply.logprobs) == reply.content
+        self._told = 0
 
     def next(self, length: Length) -> Delta:
         if isinstance(length, tuple):
@@ -144,21 +148,28 @@ class _Cut:
         if length < 0:
             self._thought -= length
             return ReasoningDelta(self._reply.reasoning[self._thought + length : self._thought], self._choice)
-        self._at += length
-        logprobs, self._logprobs = self._logprobs, []
-        return ContentDelta(self._reply.content[self._at - length : self._at], self._choice, logprobs)
+        return self._content(length)
 
     def rest(self) -> list[Delta]:
         rest: list[Delta] = []
         if thought := self._reply.reasoning[self._thought :]:
             rest.append(ReasoningDelta(thought, self._choice))
-        if said := self._reply.content[self._at :]:
-            rest.append(ContentDelta(said, self._choice, self._logprobs))
+        if left := len(self._reply.content) - self._at:
+            rest.append(self._content(left))
         for index, call in enumerate(self._reply.tool_calls):
             left = len(call.function.arguments) - self._called.get(index, 0)
             if left or index not in self._called:
                 rest.append(self._piece(index, left))
         return rest
+
+    def _content(self, length: int) -> ContentDelta:
+        self._at += length
+        is_last = self._at == len(self._reply.content)
+        logprobs: list[TokenLogprob] = []
+        while self._logprobs and (self._told < self._at or is_last or not self._are_its):
+            logprobs.append(self._logprobs.popleft())
+            self._told += len(logprobs[-1].token)
+        return ContentDelta(self._reply.content[self._at - length : self._at], self._choice, logprobs)
 
     def _piece(self, index: int, length: int) -> ToolCallDelta:
         call = self._reply.tool_calls[index]

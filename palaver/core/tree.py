@@ -110,13 +110,15 @@ class Tree(Protocol):
         """The key of the message at `depth` on the path to `node`; None where there is none."""
 
 
-def read_history(messages: Sequence[Message], root: bytes, *, goes_on: bool = False) -> History:
+def read_history(
+    messages: Sequence[Message], root: bytes, *, goes_on: bool = False, whole: bool = False
+) -> History:
     """Split a request's messages into instructions and keyed messages. Never raises.
 
     With `goes_on` they are the latest of a path: instructions are those that come before all others. What comes
-    later was said at that point of the conversation, and stays there.
+    later was said at that point of the conversation, and stays there. With `whole` all are messages of the path.
     """
-    instructions, kept = apart(messages, goes_on=goes_on)
+    instructions, kept = ([], list(messages)) if whole else apart(messages, goes_on=goes_on)
     forms = [canonical(m) for m in kept]
     return History(instructions, kept, forms, path_keys(root, forms), root)
 

@@ -9,11 +9,11 @@ From its beginning on, each part may only grow at its end, as long as an epoch l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from palaver.core.message import Message
+from palaver.core.message import Message, canonical
 from palaver.core.parameters import Tool
 from palaver.core.path import Step
 from palaver.core.tree import Instruction
@@ -67,6 +67,19 @@ def composed(
     if not begun and summary is not None:
         result.append(summary)
     return (*result, *notes)
+
+
+def besides(opening: Iterable[Step], instructions: Sequence[Instruction]) -> list[Instruction]:
+    """The instructions that the messages which a path begins with do not say, too: who resends the history of a
+    conversation that has such an opening sends it as instructions, and nothing is to be told twice.
+
+    >>> opening = [Step(0, Message("developer", "Be brief."))]
+    >>> told = [Instruction(0, Message("system", text)) for text in ("Be brief.", "Be kind.")]
+    >>> [each.message.text for each in besides(opening, told)]
+    ['Be kind.']
+    """
+    said = {canonical(step.message) for step in opening}
+    return [each for each in instructions if not said or canonical(each.message) not in said]
 
 
 def rendered(stored: Message, sent: Message | None) -> Message:

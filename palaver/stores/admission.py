@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from palaver.core.errors import ConversationBusy, LeaseLost
+from palaver.core.errors import ConversationBusy, LeaseLost, TooManyRequests
 from palaver.core.message import root_key
 from palaver.core.tree import History, rekeyed
 from palaver.core.turn import TurnState
@@ -25,14 +25,18 @@ def admit(session: Session, admission: Admission) -> Admitted:
         claimed = attempts.claim(session, owner, secret, admission.attempt, admission.replaces)
     if claimed and claimed.joins:
         return _joined(claimed.joins)
+    if admission.only_joins:
+        raise TooManyRequests(
+            "As many responses run in the background already as may: wait for one to end, or cancel one."
+        )
     place, history, conversation = _placed(
         session, owner, secret, end_user, admission, claimed.again if claimed else None
     )
     if place.waits and admission.concurrency != "branch":
-        turn, admitted = _queued(session, admission, owner, end_user, conversation)
+        turn, admitted = _queued(session, admission, owner, conversation)
     else:
         root = _root(session, conversation, secret)
-        turn = _begun(session, admission, owner, end_user, conversation, place, history, root)
+        turn = _begun(session, admission, owner, conversation, place, history, root)
         admitted = Admitted(turn=admission.turn, conversation=conversation["id"])
     if claimed:
         attempts.record(session, owner, claimed, turn)
@@ -94,9 +98,7 @@ def _root(session: Session, conversation: Row, secret: bytes) -> bytes:
     return root_key(secret, row["end_user"])
 
 
-def _queued(
-    session: Session, admission: Admission, owner: int, end_user: int | None, conversation: Row
-) -> tuple[int, Admitted]:
+def _queued(session: Session, admission: Admission, owner: int, conversation: Row) -> tuple[int, Admitted]:
     """Put the turn on record behind those that wait already. Raises ConversationBusy where it may not wait."""
     turns = session.all("open_turns", conversation=conversation["id"])
     waiting = sum(turn["state"] == TurnState.QUEUED for turn in turns)
@@ -106,15 +108,14 @@ def _queued(
         raise ConversationBusy(
             f"{waiting} turns wait for this conversation already, and no more may.", param="conversation"
         )
-    instructions = writing.instructions_number(session, owner, admission.history.instructions)
+    own = writing.instructions_number(session, owner, admission.history.instructions)
     turn = writing.add_turn(
         session,
         admission,
         owner,
-        end_user,
         conversation["seq"],
         state=TurnState.QUEUED,
-        instructions=instructions,
+        instructions=(own, own),
     )
     return turn, Admitted(turn=admission.turn, conversation=conversation["id"], state=TurnState.QUEUED)
 
@@ -123,7 +124,6 @@ def _begun(
     session: Session,
     admission: Admission,
     owner: int,
-    end_user: int | None,
     conversation: Row,
     place: Place,
     history: History,
@@ -131,9 +131,9 @@ def _begun(
 ) -> int:
     written = writing.add_messages(session, conversation["seq"], root, place, history)
     head = _head(session, conversation["seq"])
-    number = writing.instructions_number(session, owner, history.instructions)
-    if number is None and place.exact:
-        number = writing.instructions_above(session, conversation["seq"], place.last)
+    own, above = writing.instructions_number(session, owner, history.instructions), None
+    if own is None and place.exact:
+        above = writing.instructions_above(session, conversation["seq"], place.last)
     if not admission.is_task:
         _move_head(
             session, conversation["seq"], place, written, head, is_named=admission.conversation is not None
@@ -142,10 +142,9 @@ def _begun(
         session,
         admission,
         owner,
-        end_user,
         conversation["seq"],
         state=TurnState.RUNNING,
-        instructions=number,
+        instructions=writing.instructions_in_force(session, owner, own, admission.passing, above),
         place=place,
         question=written.question,
         head_before=head,
@@ -211,9 +210,12 @@ def hang(session: Session, held: Row, place: Place, history: History, *, moves_h
         session, conversation, root_key(row["secret"], row["end_user"]), place, history
     )
     head = _head(session, conversation)
-    number = held["instructions"]
-    if number is None:
-        number = writing.instructions_above(session, conversation, place.last)
+    own, above = held["carried"], None
+    if own is None:
+        above = writing.instructions_above(session, conversation, place.last)
+    number, carried = writing.instructions_in_force(
+        session, held["owner"], own, input_of(held).passing, above
+    )
     if moves_head:
         _move_head(session, conversation, place, written, head)
     session.run(
@@ -221,6 +223,7 @@ def hang(session: Session, held: Row, place: Place, history: History, *, moves_h
         seq=held["seq"],
         state=TurnState.RUNNING.value,
         instructions=number,
+        carried=carried,
         parent=place.parent.id if place.parent else None,
         question=written.question,
         head_before=head,

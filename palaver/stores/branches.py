@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from palaver.core import ids
 from palaver.core.errors import InvalidRequest, MessageNotFound
-from palaver.core.message import canonical, path_keys, root_key
+from palaver.core.message import REFERENCE, canonical, path_keys, root_key
 from palaver.stores.base import Conversation, Item
 from palaver.stores.database import Row, Session, Verbs
 from palaver.stores.reading import LAST, find_conversation, find_message
@@ -35,7 +35,7 @@ class SqlBranches(Verbs):
     async def set_head(self, owner: str, conversation: str, message: str) -> Conversation:
         def work(session: Session) -> Conversation:
             found = find_conversation(session, owner, conversation)
-            head = _living(session, found["seq"], message)
+            head = living(session, found["seq"], message)
             session.run("set_head", seq=found["seq"], head=head, now=now())
             return conversation_of(find_conversation(session, owner, conversation))
 
@@ -46,7 +46,7 @@ class SqlBranches(Verbs):
     ) -> Conversation:
         def work(session: Session) -> Conversation:
             found = find_conversation(session, owner, conversation)
-            end = found["head_seq"] if message is None else _living(session, found["seq"], message)
+            end = found["head_seq"] if message is None else living(session, found["seq"], message)
             return conversation_of(find_conversation(session, owner, _fork(session, found["seq"], end, name)))
 
         return await self._database.write(work)
@@ -66,7 +66,7 @@ def _page(
     return [item_of(row) for row in rows]
 
 
-def _living(session: Session, conversation: int, message: str) -> int:
+def living(session: Session, conversation: int, message: str) -> int:
     """The sequence number of a message that is no tombstone: nothing can go on from what was deleted.
 
     Raises MessageNotFound.
@@ -91,31 +91,32 @@ def _fork(session: Session, conversation: int, end: int | None, name: str | None
     assert fork is not None
     path = session.all("path_to", seq=end) if end is not None else []
     copies = _copy(session, fork["seq"], path, root_key(source["secret"], source["end_user_name"]))
-    title, title_from = _title(source, [row for row in path if row["seq"] in copies])
+    title, title_from, titled_by = _title(source, [row for row in path if row["seq"] in copies])
     session.run(
         "begin_fork",
         seq=fork["seq"],
         head=next(reversed(copies.values()), None),
         title=title,
         title_from=copies.get(title_from) if title_from is not None else None,
+        titled_by=titled_by,
         instructions=instructions_above(session, conversation, end),
     )
     return id
 
 
-def _title(source: Row, kept: Sequence[Row]) -> tuple[str | None, int | None]:
-    """The title of a fork, and the message of the source that it is made of.
+def _title(source: Row, kept: Sequence[Row]) -> tuple[str | None, int | None, str | None]:
+    """The title of a fork, the message of the source that it is made of, and whose it is.
 
     What the source's title was made of may stand on another branch. A title must be deleted with what it was
     made of, so that one is not taken over.
     """
     made_of = source["title_from"]
     if made_of is None or any(row["seq"] == made_of for row in kept):
-        return source["title"], made_of
+        return source["title"], made_of, source["titled_by"]
     for row in kept:
         if row["role"] == "user" and (title := title_of(message_of(row))):
-            return title, row["seq"]
-    return None, None
+            return title, row["seq"], None
+    return None, None, None
 
 
 def _copy(session: Session, fork: int, path: Sequence[Row], root: bytes) -> dict[int, int]:
@@ -142,4 +143,6 @@ def _copy(session: Session, fork: int, path: Sequence[Row], root: bytes) -> dict
         )
         assert copy is not None
         parent = copies[row["seq"]] = copy["seq"]
+        if REFERENCE in row["body"]:
+            session.run("copy_links", message=row["seq"], copy=parent)
     return copies

@@ -15,62 +15,36 @@ import msgspec
 from palaver.core.message import FORMS, Message, canonical, next_key, root_key
 from palaver.core.tree import EXCHANGE, exchange_key
 from palaver.core.turn import TurnState
+from palaver.stores import checking
+from palaver.stores.check_attachments import check_attachments, references
+from palaver.stores.checking import Finding, Portion, each
 from palaver.stores.database import Row, Session
 from palaver.stores.rows import instructions_of, message_of, receipt_of, settings_of, tools_of
 
-PORTION = 500
 EXCHANGES = (4, EXCHANGE)
 """How far up to look for the user message of a reply: nearly always near."""
 STATES = frozenset(state.value for state in TurnState)
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Something that is not as it must be: with what (a table's row), its id or number, and how, in words."""
-
-    what: str
-    id: str
-    text: str
-
-
-class Portion(msgspec.Struct, frozen=True):
-    """Some rows of a table have been looked at, and this is what was found among them."""
-
-    table: str
-    rows: int
-    findings: list[Finding]
+TITLED_BY = ("model", "user")
 
 
 def check(session: Session) -> Iterator[Portion]:
     """Look at every row. Raises what the database raises where it cannot be read at all."""
-    yield from _each(session, "check_conversations", "conversations", _conversation)
-    yield from _each(session, "check_messages", "messages", lambda row: _message(session, row))
-    yield from _each(session, "check_turns", "turns", _turn)
-    yield from _each(session, "check_choices", "choices", _choice)
-    yield from _each(session, "check_attempts", "attempts", _attempt)
-    yield from _each(session, "check_instructions", "instructions", _instructions)
-    yield from _each(session, "check_toolsets", "toolsets", _toolset)
-    yield from _each(session, "check_epochs", "epochs", _epoch)
-    yield from _each(session, "check_counts", "message_counts", _count)
+    yield from each(session, "check_conversations", "conversations", _conversation)
+    yield from each(session, "check_messages", "messages", lambda row: _message(session, row))
+    yield from each(session, "check_turns", "turns", _turn)
+    yield from each(session, "check_choices", "choices", _choice)
+    yield from each(session, "check_attempts", "attempts", _attempt)
+    yield from each(session, "check_instructions", "instructions", _instructions)
+    yield from each(session, "check_toolsets", "toolsets", _toolset)
+    yield from each(session, "check_epochs", "epochs", _epoch)
+    yield from each(session, "check_counts", "message_counts", _count)
     yield from _logs(session)
-
-
-def _each(
-    session: Session, query: str, table: str, problems: Callable[[Row], Iterator[str]]
-) -> Iterator[Portion]:
-    after = -1
-    while rows := session.all(query, after=after, limit=PORTION):
-        after = rows[-1]["seq"]
-        yield Portion(table, len(rows), [finding for row in rows for finding in _found(table, row, problems)])
-
-
-def _found(table: str, row: Row, problems: Callable[[Row], Iterator[str]]) -> list[Finding]:
-    id = row["id"] if "id" in row.keys() else str(row["seq"])  # noqa: SIM118, sqlite3's rows contain values
-    return [Finding(table.removesuffix("s"), id, text) for text in problems(row)]
+    yield from check_attachments(session)
 
 
 def _logs(session: Session) -> Iterator[Portion]:
     turn = batch = -1
-    while rows := session.all("check_logs", turn=turn, batch=batch, limit=PORTION):
+    while rows := session.all("check_logs", turn=turn, batch=batch, limit=checking.PORTION):
         turn, batch = rows[-1]["turn"], rows[-1]["batch"]
         orphans = [
             Finding("turn_log", f"{row['turn']}/{row['batch']}", "its turn is missing") for row in rows
@@ -87,8 +61,12 @@ def _conversation(row: Row) -> Iterator[str]:
         settings_of(row["window_settings"])
     except msgspec.DecodeError:
         yield "how its windows are chosen cannot be decoded"
+    if row["titled_by"] is not None and (row["title"] is None or row["titled_by"] not in TITLED_BY):
+        yield "it is not said who made its title"
     if row["title_from"] is None:
         return
+    if row["titled_by"] == "user":
+        yield "its title is the user's, and would be deleted with a message"
     if row["title_conversation"] != row["seq"]:
         yield "its title was made of a message of another conversation, or one that is missing"
     elif row["title_deleted_at"] is not None and row["title"] is not None:
@@ -106,6 +84,7 @@ def _message(session: Session, row: Row) -> Iterator[str]:
     except msgspec.DecodeError:
         yield "what it says cannot be decoded"
         return
+    yield from references(session, row, message)
     if message.role != row["role"]:
         yield f"its role is {row['role']}, and what it says is of the role {message.role}"
     if row["deleted_at"] is not None:
@@ -140,7 +119,7 @@ def _keys(session: Session, row: Row, message: Message) -> Iterator[str]:
     root = _root(row["secret"], row["end_user"])
     if row["parent"] is None or (row["parent_key"] is not None and row["parent_deleted_at"] is None):
         above = root if row["parent"] is None else row["parent_key"]
-        if row["key"] not in [next_key(above, canonical(message, form)) for form in FORMS]:
+        if all(row["key"] != next_key(above, canonical(message, form)) for form in FORMS):
             yield "its key is not that of what it says and of the message before it"
     if row["turn"] is None:
         if row["tail"] is not None:
@@ -150,7 +129,7 @@ def _keys(session: Session, row: Row, message: Message) -> Iterator[str]:
     if exchange is None:
         return
     messages = [*exchange, message]
-    if row["tail"] not in [_tail(root, messages, form) for form in FORMS]:
+    if all(row["tail"] != _tail(root, messages, form) for form in FORMS):
         yield "its second hash is not that of the exchange that it ends"
 
 
@@ -188,8 +167,9 @@ def _turn(row: Row) -> Iterator[str]:
         yield "its conversation is another owner's, or missing"
     if row["end_user"] is not None and row["end_user_owner"] != row["owner"]:
         yield "its end user is another owner's, or missing"
-    if row["instructions"] is not None and row["instructions_owner"] != row["owner"]:
-        yield "its instructions are another owner's, or missing"
+    for name in ("instructions", "carried"):
+        if row[name] is not None and row[f"{name}_owner"] != row["owner"]:
+            yield "its instructions are another owner's, or missing"
     if row["tools"] is not None and row["tools_owner"] != row["owner"]:
         yield "its tools are another owner's, or missing"
     yield from _shown(row)

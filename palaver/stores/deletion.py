@@ -197,6 +197,7 @@ class SqlDeletion(Verbs):
 
 
 OF_AN_OWNER = (
+    "remove_attachments_of",
     "remove_instructions_of",
     "remove_toolsets_of",
     "remove_end_users_of",

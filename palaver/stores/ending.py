@@ -32,7 +32,7 @@ def finish(session: Session, ending: Ending) -> None:
     if held["state"] == TurnState.QUEUED:
         held = _asked_aside(session, held, ending)
     first, *others = ending.replies or [Reply()]
-    reply = _add_reply(session, held, first)
+    reply = _add_reply(session, held, first, ids.reply_of(held["id"]))
     heads = [reply, *_add_choices(session, held, others)]
     head = next((each for each in heads if each is not None), None)
     if head is not None:
@@ -70,7 +70,7 @@ def finish(session: Session, ending: Ending) -> None:
         epoch=epoch,
         receipt=receipt,
         first_token_at=ending.first_token_at,
-        now=now(),
+        ended_at=now() if ending.ended_at is None else ending.ended_at,
     )
     drop_other_epoch(session, held, epoch)
     session.run("drop_log", turn=held["seq"])
@@ -117,7 +117,7 @@ def _or_null(values: Sequence[object]) -> str | None:
 
 def _add_choices(session: Session, held: Row, others: Sequence[Reply]) -> list[int | None]:
     """The further replies of a turn that was asked for several, siblings of its first; their messages."""
-    replies = [_add_reply(session, held, other) for other in others]
+    replies = [_add_reply(session, held, other, new_id(ids.MESSAGE)) for other in others]
     for choice, (reply, other) in enumerate(zip(replies, others, strict=True), 1):
         session.run(
             "add_choice",
@@ -131,7 +131,7 @@ def _add_choices(session: Session, held: Row, others: Sequence[Reply]) -> list[i
     return replies
 
 
-def _add_reply(session: Session, held: Row, reply: Reply) -> int | None:
+def _add_reply(session: Session, held: Row, reply: Reply, id: str) -> int | None:
     if reply.is_empty:
         return None
     message = reply.message
@@ -139,7 +139,7 @@ def _add_reply(session: Session, held: Row, reply: Reply) -> int | None:
     root = _root_key(session, held["seq"])
     row = session.one(
         "add_message",
-        id=new_id(ids.MESSAGE),
+        id=id,
         conversation=held["conversation"],
         parent=held["question"],
         depth=parent["depth"] + 1 if parent else 0,

@@ -8,10 +8,14 @@ import msgspec
 
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters
+from palaver.stores import attachments
 from palaver.stores.base import Deleted
 from palaver.stores.database import Row, Session
 from palaver.stores.places import living_from
 from palaver.stores.rows import now, portions, receipt_of, to_json
+
+ONCE = "instructions"
+"""Under this name doors keep with a turn (`Admission.asked`) that it had instructions for itself only."""
 
 
 def plus(one: Deleted, other: Deleted) -> Deleted:
@@ -55,9 +59,10 @@ def erase_messages(session: Session, conversation: int, rows: Sequence[Row]) -> 
             "forget_reply",
             "forget_choice",
             "remove_counts",
-            "remove_messages",
         ):
             session.run(query, messages=messages)
+        attachments.drop(session, messages)
+        session.run("remove_messages", messages=messages)
         turns += _drop_unanswered(session, theirs)
     return Deleted(messages=sum(row["deleted_at"] is None for row in rows), turns=turns)
 
@@ -77,7 +82,7 @@ def _drop_unanswered(session: Session, rows: Sequence[Row]) -> int:
 
 
 def drop_turns(session: Session, rows: Sequence[Row]) -> int:
-    """Remove turns (`seq`, `instructions`, `tools`, `epoch`) that have no reply, with all that is theirs alone.
+    """Remove turns (`seq`, `instructions`, `carried`, `tools`, `epoch`) without a reply, with all that is theirs alone.
 
     One that runs is gone for whoever works on it: its next write finds no lease. Returns how many they were.
     """
@@ -85,29 +90,32 @@ def drop_turns(session: Session, rows: Sequence[Row]) -> int:
         turns = [row["seq"] for row in some]
         for query in ("remove_logs", "remove_attempts", "remove_choices", "remove_turns"):
             session.run(query, turns=turns)
-        session.run("remove_instructions", instructions=list({row["instructions"] for row in some} - {None}))
+        theirs = {row[name] for row in some for name in ("instructions", "carried")} - {None}
+        session.run("remove_instructions", instructions=list(theirs))
         session.run("remove_toolsets", toolsets=list({row["tools"] for row in some} - {None}))
         session.run("remove_epochs", epochs=list({row["epoch"] for row in some} - {None}))
     return len(rows)
 
 
 def _empty_turns(session: Session, rows: Sequence[Row]) -> None:
-    """Leave of turns (`seq`, `parameters`, `tools`, `receipt`) nothing that quotes, or was sent along with, what is
-    deleted.
+    """Leave of turns (`seq`, `parameters`, `asked`, `instructions`, `carried`, `tools`, `receipt`) nothing that quotes,
+    or was sent along with, what is deleted.
 
-    Of what was asked for only numbers and switches stay: all else holds words. Nor is their answer given again to
-    a request that is repeated.
+    Of what was asked for only numbers and switches stay, and what turns below take over: all else holds words. Nor is
+    their answer given again to a request that is repeated.
     """
     for row in rows:
         session.run(
             "empty_turn",
             turn=row["seq"],
             parameters=_without_words(row["parameters"]),
+            asked=_switches_of(row["asked"], without=ONCE if row["instructions"] != row["carried"] else ""),
             receipt=_without_warnings(row["receipt"]),
         )
     for some in portions(rows):
         session.run("remove_attempts", turns=[row["seq"] for row in some])
         session.run("remove_toolsets", toolsets=list({row["tools"] for row in some} - {None}))
+        session.run("remove_instructions", instructions=list({row["instructions"] for row in some} - {None}))
 
 
 def _without_words(parameters: str | None) -> str:
@@ -118,6 +126,12 @@ def _without_words(parameters: str | None) -> str:
         if not isinstance(value, int | float | None)
     }
     return to_json(msgspec.structs.replace(asked, **words))
+
+
+def _switches_of(asked: str | None, without: str) -> str | None:
+    told: dict[str, object] = msgspec.json.decode(asked or "{}")
+    kept = {name: value for name, value in told.items() if isinstance(value, int | float) and name != without}
+    return to_json(kept) if kept else None
 
 
 def _without_warnings(receipt: str | None) -> str | None:
@@ -146,6 +160,7 @@ def entomb(session: Session, message: Row) -> None:
     body = to_json(Message(message["role"]))
     session.run("make_tombstone", seq=seq, body=body, key=b"", now=now())
     session.run("remove_counts", messages=[seq])
+    attachments.drop(session, [seq])
     replies = [row["seq"] for row in session.all("replies_with_this_in_their_tail", seq=seq)]
     for some in portions(replies):
         session.run("forget_tails", messages=some)
@@ -183,11 +198,12 @@ def lift_head(session: Session, conversation: int, gone: set[int]) -> None:
 
 def tidy(session: Session, conversation: int) -> Deleted:
     """After messages went: a head where there is none, the latest message; and where no message is left, the
-    conversation goes, unless it has a name."""
+    conversation goes, unless it has a name, or was made by itself."""
     row = session.one("conversation_left", conversation=conversation)
     assert row is not None
     if row["newest"] is None:
-        return erase_conversation(session, row) if row["name"] is None else Deleted()
+        was_made = row["name"] is not None or row["metadata"] is not None
+        return Deleted() if was_made else erase_conversation(session, row)
     if row["head"] is None:
         session.run("put_head", conversation=conversation, head=row["newest"])
     return Deleted()

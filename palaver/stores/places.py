@@ -133,11 +133,11 @@ def below(
 ) -> Place:
     """The place below the message that the request names. Raises MessageNotFound, InvalidRequest."""
     row = session.one("node_of_owner", owner=owner, id=admission.parent)
-    known = row is not None and (end_user is None or row["end_user"] == end_user)
+    known = row is not None and is_open_to(row, end_user)
     if row is None or not known or (named is not None and row["conversation"] != named):
         raise MessageNotFound(f"There is no message {admission.parent}.", param="parent")
     if admission.history.messages:
-        return _under(session, row, admission.history)
+        return under(session, row, admission.history)
     if row["deleted_at"] is not None:
         raise MessageNotFound(f"The message {admission.parent} was deleted.", param="parent")
     if row["role"] != "assistant":
@@ -161,7 +161,7 @@ def at_head(session: Session, conversation: str, history: History) -> Place:
     if head is None:
         return Place(conversation=conversation, exact=True, waits=waits, moves_head=answering is None)
     # One that does not wait for it hangs beside it; the head stays with the turn that was there first.
-    return msgspec.structs.replace(_under(session, head, history), waits=waits, moves_head=answering is None)
+    return msgspec.structs.replace(under(session, head, history), waits=waits, moves_head=answering is None)
 
 
 def _answering(turns: Sequence[Row], head: Row | None) -> Row | None:
@@ -183,7 +183,7 @@ def _asked_below(session: Session, turn: Row) -> Row | None:
     return None
 
 
-def _under(session: Session, row: Row, history: History) -> Place:
+def under(session: Session, row: Row, history: History) -> Place:
     """Below this message exactly, following what hangs there already with the same content."""
     node, key, matched = row, row["key"], 0
     for form in history.forms:
@@ -225,6 +225,12 @@ def living_from(session: Session, message: int | None, gone: Collection[int] = f
     return message
 
 
+def is_open_to(conversation: Row, end_user: int | None) -> bool:
+    """Whether a request that names this end user may go on there: in what is theirs, and in what is nobody's. One that
+    names none speaks for the owner."""
+    return end_user is None or conversation["end_user"] in (None, end_user)
+
+
 def conversation_named(
     session: Session, owner: int, end_user: int | None, ref: str | None
 ) -> tuple[Row | None, bool]:
@@ -236,7 +242,7 @@ def conversation_named(
         return None, False
     if ref.startswith(ids.CONVERSATION):
         row = session.one("conversation_by_id", owner=owner, id=ref)
-        if row is None or (end_user is not None and row["end_user"] != end_user):
+        if row is None or not is_open_to(row, end_user):
             raise ConversationNotFound(f"No conversation has the id {ref}.", param="conversation")
         return row, False
     row = session.one("conversation_by_name", owner=owner, end_user=end_user, name=ref)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from palaver.core.errors import (
     ConversationNotFound,
     InvalidRequest,
@@ -12,7 +14,17 @@ from palaver.core.errors import (
 from palaver.core.tree import Instruction
 from palaver.stores.base import Conversation, Item, Order, TurnRecord
 from palaver.stores.database import Row, Session, Verbs
-from palaver.stores.rows import conversation_of, instructions_of, item_of, other_reply_of, turn_of
+from palaver.stores.rows import (
+    conversation_of,
+    gap_of,
+    instructions_of,
+    item_of,
+    other_reply_of,
+    portions,
+    to_json,
+    turn_of,
+)
+from palaver.stores.writing import waiting_input
 
 LAST = (1 << 63) - 1
 """Comes after every time and every sequence number."""
@@ -63,36 +75,88 @@ class SqlReading(Verbs):
         *,
         to: str | None = None,
         after: str | None = None,
+        since: int = 0,
         limit: int = 20,
         order: Order = "desc",
     ) -> list[Item]:
         def work(session: Session) -> list[Item]:
             found = find_conversation(session, owner, conversation)
             end = found["head_seq"] if to is None else find_message(session, found["seq"], to)["seq"]
-            seq, depth = end, -1
+            seq, depth = end, since - 1
             if after is not None:
                 cursor = session.one("on_path", seq=seq, id=after)
                 if cursor is None:
                     raise InvalidRequest(f"No item of this conversation has the id {after}.", param="after")
-                seq, depth = cursor["parent"], cursor["depth"]
+                seq, depth = cursor["parent"], max(depth, cursor["depth"])
             if order == "asc":
                 rows = session.all("items_down_to", seq=end, depth=depth, limit=limit)
             else:
                 rows = session.all("items_up_from", seq=seq, limit=limit) if seq is not None else []
-            return [item_of(row) for row in rows]
+            return [item_of(row) for row in rows if row["depth"] >= since]
+
+        return await self._database.read(work)
+
+    async def message(self, owner: str, conversation: str, message: str) -> Item:
+        def work(session: Session) -> Item:
+            found = find_conversation(session, owner, conversation)
+            return item_at(session, find_message(session, found["seq"], message)["seq"])
+
+        return await self._database.read(work)
+
+    async def messages(self, owner: str, ids: Sequence[str], *, end_user: str | None = None) -> list[Item]:
+        def work(session: Session) -> list[Item]:
+            return [
+                item_of(row)
+                for some in portions(list(dict.fromkeys(ids)))
+                for row in session.all("messages_with_ids", owner=owner, ids=some, end_user=end_user)
+            ]
 
         return await self._database.read(work)
 
     async def turn(self, owner: str, turn: str) -> TurnRecord:
-        def work(session: Session) -> TurnRecord:
-            row = session.one("turn", owner=owner, id=turn)
+        return await self._database.read(lambda s: record_of(s, owner, turn))
+
+    async def turn_input(self, owner: str, turn: str) -> list[Item]:
+        def work(session: Session) -> list[Item]:
+            row = session.one("turn_input", owner=owner, id=turn)
             if row is None:
                 raise TurnNotFound(f"No turn has the id {turn}.")
-            others = [
-                other_reply_of(choice, _reply(session, turn, choice["reply"]))
-                for choice in session.all("choices_of", turn=row["seq"])
-            ]
-            return turn_of(row, _reply(session, turn, row["reply"]), others)
+            if row["input"] is not None:
+                return waiting_input(turn, row["input"], row["created_at"])
+            if row["question"] is None:
+                return []
+            count = row["inputs"]
+            if count is None:  # of an older palaver: what hangs between the two
+                count = max(1, row["depth"] - (-1 if row["above"] is None else row["above"]))
+            return [item_of(each) for each in _sent(session, row, count)]
+
+        return await self._database.read(work)
+
+    async def turns(
+        self,
+        owner: str,
+        *,
+        door: str,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 20,
+        order: Order = "asc",
+    ) -> list[TurnRecord]:
+        def work(session: Session) -> list[TurnRecord]:
+            cursor = session.one("turn_of_door", owner=owner, door=door, id=after) if after else None
+            if after is not None and cursor is None:
+                raise InvalidRequest(f"No turn of this list has the id {after}.", param="after")
+            rows = session.all(
+                "turns_of_door" if order == "asc" else "turns_of_door_back",
+                owner=owner,
+                door=door,
+                model=model,
+                metadata=to_json(metadata) if metadata else None,
+                seq=cursor["seq"] if cursor else (0 if order == "asc" else LAST),
+                limit=limit,
+            )
+            return [record_of(session, owner, row["id"]) for row in rows]
 
         return await self._database.read(work)
 
@@ -104,6 +168,29 @@ class SqlReading(Verbs):
             return instructions_of(row["body"]) if row else []
 
         return await self._database.read(work)
+
+
+def _sent(session: Session, turn: Row, count: int) -> list[Row]:
+    """The last messages of the path to a turn's question, so many, but for those of its gap: what stands above that
+    begins the path."""
+    start, stop = gap_of(turn) or (0, 0)
+    below = min(count, turn["depth"] + 1 - stop)
+    rows = session.all("items_up_from", seq=turn["question"], limit=below) if below else []
+    more = min(count - below, start)
+    above = session.all("items_down_to", seq=turn["question"], depth=-1, limit=more) if more else []
+    return [*above, *reversed(rows)]
+
+
+def record_of(session: Session, owner: str, turn: str) -> TurnRecord:
+    """A turn as it is stored. Raises TurnNotFound."""
+    row = session.one("turn", owner=owner, id=turn)
+    if row is None:
+        raise TurnNotFound(f"No turn has the id {turn}.")
+    others = [
+        other_reply_of(choice, _reply(session, turn, choice["reply"]))
+        for choice in session.all("choices_of", turn=row["seq"])
+    ]
+    return turn_of(row, _reply(session, turn, row["reply"]), others)
 
 
 def find_conversation(session: Session, owner: str, ref: str, end_user: str | None = None) -> Row:
@@ -122,10 +209,16 @@ def find_message(session: Session, conversation: int, id: str, param: str = "mes
     return row
 
 
-def _reply(session: Session, turn: str, seq: int | None) -> Item | None:
-    if seq is None:
-        return None
+def item_at(session: Session, seq: int) -> Item:
+    """The message with this number. Raises StoreCorrupt where there is none."""
     rows = session.all("items_up_from", seq=seq, limit=1)
     if not rows:
-        raise StoreCorrupt(f"A reply of the turn {turn} is missing; `palaver check` says more.")
+        raise StoreCorrupt(f"The message number {seq} is missing; `palaver check` says more.")
     return item_of(rows[0])
+
+
+def _reply(session: Session, turn: str, seq: int | None) -> Item | None:
+    try:
+        return None if seq is None else item_at(session, seq)
+    except StoreCorrupt:
+        raise StoreCorrupt(f"A reply of the turn {turn} is missing; `palaver check` says more.") from None

@@ -36,6 +36,11 @@ AT_ONCE = 500
 T = TypeVar("T")
 
 
+class _Waiting(msgspec.Struct, frozen=True):
+    instructions: list[Instruction]
+    passing: list[Instruction] = []
+
+
 class StoredError(msgspec.Struct, frozen=True):
     code: str | None
     message: str | None
@@ -142,6 +147,7 @@ def conversation_of(row: Row) -> Conversation:
         id=row["id"],
         name=row["name"],
         title=row["title"],
+        titled_by=row["titled_by"] or ("words" if row["title"] is not None else None),
         end_user=row["end_user"],
         source=row["source"],
         one_shot=bool(row["one_shot"]),
@@ -167,7 +173,7 @@ def turn_of(row: Row, reply: Item | None, others: list[OtherReply]) -> TurnRecor
         parameters=msgspec.json.decode(row["parameters"] or "{}", type=Parameters),
         tools=tools_of(row["tools"]),
         metadata=msgspec.json.decode(row["metadata"] or "{}"),
-        instructions=instructions_of(row["instructions"]),
+        instructions=_waiting_with(row["input"]) or instructions_of(row["instructions"]),
         question=row["question"],
         reply=reply,
         gap=gap_of(row),
@@ -185,7 +191,15 @@ def turn_of(row: Row, reply: Item | None, others: list[OtherReply]) -> TurnRecor
         created_at=row["created_at"],
         first_token_at=row["first_token_at"],
         ended_at=row["ended_at"],
+        inputs=row["inputs"],
+        asked=msgspec.json.decode(row["asked"] or "{}"),
     )
+
+
+def _waiting_with(input: str | None) -> list[Instruction]:
+    """The instructions that a turn waits with; what it takes over besides is known when it begins."""
+    waits = msgspec.json.decode(input, type=_Waiting) if input else _Waiting([])
+    return [*waits.passing, *waits.instructions]
 
 
 def _usage_of(row: Row) -> Usage | None:

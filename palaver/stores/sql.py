@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from palaver.stores.api_keys import SqlApiKeys
+from palaver.stores.attachments import SqlAttachments
 from palaver.stores.branches import SqlBranches
+from palaver.stores.conversations import SqlConversations
 from palaver.stores.deletion import SqlDeletion
 from palaver.stores.reading import SqlReading
+from palaver.stores.titling import SqlTitles
 from palaver.stores.turns import SqlTurns
 from palaver.stores.windows import SqlWindows
 
 
-class SqlStore(SqlTurns, SqlWindows, SqlReading, SqlBranches, SqlDeletion, SqlApiKeys):
+class SqlStore(
+    SqlTurns,
+    SqlWindows,
+    SqlReading,
+    SqlBranches,
+    SqlConversations,
+    SqlDeletion,
+    SqlTitles,
+    SqlApiKeys,
+    SqlAttachments,
+):
     """Keeps the tree in a database. See `stores.base.Store` for the contract."""
 
     async def announce(self, address: str, key: str, model: str = "") -> None:

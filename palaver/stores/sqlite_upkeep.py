@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from palaver.core.errors import StoreCorrupt, StoreRefused, StoreUnavailable
-from palaver.stores.check import Finding
 from palaver.stores.check import check as check_rows
+from palaver.stores.checking import Finding
 from palaver.stores.migrations import migrations
 from palaver.stores.ownership import Ownership
 from palaver.stores.sqlite_connection import (

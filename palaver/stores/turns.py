@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from palaver.core.turn import Delta
 from palaver.stores import admission as admitting
 from palaver.stores import ending as ends
 from palaver.stores import windows, writing
-from palaver.stores.base import Admission, Admitted, Ending, Prompt
-from palaver.stores.database import Verbs
+from palaver.stores.base import Admission, Admitted, Ending, Prompt, TurnRecord
+from palaver.stores.database import Session, Verbs
+from palaver.stores.reading import record_of
+from palaver.stores.rows import to_json
 
 ROOTS_KEPT = 10_000
 
@@ -38,6 +42,14 @@ class SqlTurns(Verbs):
 
     async def finish(self, ending: Ending) -> None:
         await self._database.write(lambda s: ends.finish(s, ending))
+
+    async def update_turn(self, owner: str, turn: str, metadata: Mapping[str, str]) -> TurnRecord:
+        def work(session: Session) -> TurnRecord:
+            body = to_json(metadata) if metadata else None
+            session.run("set_turn_metadata", owner=owner, id=turn, metadata=body)
+            return record_of(session, owner, turn)
+
+        return await self._database.write(work)
 
     async def recover(self, lease: str) -> list[str]:
         return await self._database.write(lambda s: ends.recover(s, lease))

@@ -12,9 +12,10 @@ from palaver.core.receipt import Receipt
 from palaver.core.tree import History, rekeyed
 from palaver.core.turn import TurnState
 from palaver.core.window_settings import WindowSettings
-from palaver.stores import places, writing
+from palaver.stores import paths, places, writing
 from palaver.stores.base import Admission, Conversation, EpochRecord, Prompt
 from palaver.stores.database import Row, Session, Verbs
+from palaver.stores.openings import opening_below
 from palaver.stores.places import Place
 from palaver.stores.reading import LAST, find_conversation
 from palaver.stores.rows import (
@@ -25,7 +26,6 @@ from palaver.stores.rows import (
     receipt_of,
     settings_of,
     span_of,
-    step_of,
     to_json,
 )
 
@@ -38,12 +38,17 @@ NOBODY = -1
 class SqlWindows(Verbs):
     """See `palaver.stores.base.windows.Windows`."""
 
-    async def path(self, owner: str, message: str, since: int = 0) -> list[Step]:
+    async def path(self, owner: str, message: str, since: int = 0, *, attachments: bool = True) -> list[Step]:
         def work(session: Session) -> list[Step]:
-            row = session.one("owned_message", owner=owner, id=message)
-            if row is None:
-                raise MessageNotFound(f"There is no message {message}.", param="message")
-            return _steps(session, row["seq"], since)
+            row = _owned(session, owner, message)
+            return paths.steps(session, row["seq"], since, attachments=attachments)
+
+        return await self._database.read(work)
+
+    async def opening(self, owner: str, message: str) -> list[Step]:
+        def work(session: Session) -> list[Step]:
+            row = _owned(session, owner, message)
+            return paths.first_steps(session, row["conversation"], row["seq"], attachments=False)
 
         return await self._database.read(work)
 
@@ -110,6 +115,13 @@ class SqlWindows(Verbs):
         await self._database.write(work, durable=False)
 
 
+def _owned(session: Session, owner: str, message: str) -> Row:
+    row = session.one("owned_message", owner=owner, id=message)
+    if row is None:
+        raise MessageNotFound(f"There is no message {message}.", param="message")
+    return row
+
+
 def epoch_number(session: Session, held: Row, epoch: Epoch) -> int:
     """The number of the epoch that a turn's window belongs to, which is put on record where it is new."""
     gap_from, gap_to = epoch.span.gap or (None, None)
@@ -173,10 +185,11 @@ def _prompt(
     beside = session.one("turn_beside", question=question, turn=turn) if question is not None else None
     settings = session.one("window_settings_of", seq=conversation)
     return Prompt(
-        steps=_steps(session, question, since) if question is not None else [],
+        steps=paths.steps(session, question, since) if question is not None else [],
         gap=gap,
         instructions=instructions_of(instructions_body),
-        continues=_step(session, continues) if continues is not None else None,
+        opening=paths.first_steps(session, conversation, question),
+        continues=paths.step(session, continues) if continues is not None else None,
         above=above,
         beside=_above_of(beside, instructions, tools) if beside else None,
         window=settings_of(settings["window_settings"]) if settings else None,
@@ -193,14 +206,20 @@ def _foreseen(session: Session, admission: Admission) -> Prompt:
         end_user = row["seq"] if row is not None else NOBODY
     place, history = _place(session, owner, secret, end_user, admission)
     conversation = session.one("conversation_with_id", id=place.conversation)
+    own = history.instructions
     if conversation is None:
-        return Prompt(steps=_added(history.messages, 0), instructions=history.instructions)
-    number = _known(session, "instructions_of_hash", owner, history.instructions)
-    body = to_json(history.instructions) if history.instructions else None
-    if not history.instructions and place.exact:
+        added = _added(history.messages, 0)
+        first = opening_below(session, NOBODY, None, added)
+        return Prompt(steps=added, instructions=[*admission.passing, *own], opening=first)
+    number, kept = _known(session, "instructions_of_hash", owner, own), own
+    if not own and place.exact:
         number = writing.instructions_above(session, conversation["seq"], place.last)
         row = session.one("instructions_body", seq=number) if number is not None else None
-        body = row["body"] if row else None
+        kept = instructions_of(row["body"] if row else None)
+    if admission.passing:
+        kept = [*admission.passing, *kept]
+        number = _known(session, "instructions_of_hash", owner, kept)
+    body = to_json(kept) if kept else None
     stored = _prompt(
         session,
         conversation["seq"],
@@ -216,6 +235,7 @@ def _foreseen(session: Session, admission: Admission) -> Prompt:
         steps=[*stored.steps, *added],
         gap=stored.gap,
         instructions=stored.instructions,
+        opening=[*stored.opening, *opening_below(session, conversation["seq"], place.parent, added)],
         continues=stored.continues,
         above=stored.above,
         beside=None if added else stored.beside,
@@ -249,15 +269,6 @@ def _known(session: Session, find: str, owner: int, values: Sequence[object]) ->
         return None
     row = session.one(find, owner=owner, hash=writing.content_hash(values))
     return row["seq"] if row else NOBODY
-
-
-def _steps(session: Session, seq: int, since: int) -> list[Step]:
-    return [step_of(row) for row in session.all("steps", seq=seq, since=since)]
-
-
-def _step(session: Session, seq: int) -> Step | None:
-    row = session.one("node", seq=seq)
-    return _steps(session, seq, row["depth"])[0] if row is not None else None
 
 
 def _above_of(row: Row, instructions: int | None, tools: int | None) -> Above:

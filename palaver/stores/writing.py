@@ -9,14 +9,16 @@ from hashlib import blake2b
 import msgspec
 
 from palaver.core import ids
+from palaver.core.attachments import parted
 from palaver.core.message import KEY_BYTES, Message, path_keys, root_key
 from palaver.core.parameters import Tool
 from palaver.core.tree import History, Instruction, read_history
 from palaver.core.turn import TurnState
-from palaver.stores.base import Admission
+from palaver.stores import attachments
+from palaver.stores.base import Admission, Item
 from palaver.stores.database import Row, Session
 from palaver.stores.places import Place
-from palaver.stores.rows import new_id, now, to_json
+from palaver.stores.rows import instructions_of, new_id, now, to_json
 from palaver.stores.titles import title_of
 
 
@@ -25,12 +27,31 @@ class Input(msgspec.Struct, frozen=True):
 
     messages: list[Message]
     instructions: list[Instruction]
+    passing: list[Instruction] = []
 
     @property
     def history(self) -> History:
         """As a history whose keys start nowhere: it hangs below a message, which gives it its keys."""
-        history = read_history(self.messages, b"", goes_on=True)
+        history = read_history(self.messages, b"", whole=True)
         return msgspec.structs.replace(history, instructions=self.instructions)
+
+
+def waiting_input(turn: str, body: str, created_at: int) -> list[Item]:
+    """The messages of a turn that waits: they hang nowhere yet, and have ids that lead nowhere."""
+    sent = msgspec.json.decode(body, type=Input)
+    return [
+        Item(
+            id=f"in_{turn.removeprefix(ids.TURN)}_{place}",
+            parent=None,
+            depth=place,
+            message=message,
+            turn=None,
+            state=None,
+            model=None,
+            created_at=created_at,
+        )
+        for place, message in enumerate(sent.messages)
+    ]
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -92,6 +113,7 @@ def add_messages(session: Session, conversation: int, root: bytes, place: Place,
     title, title_from = None, None
     keys = path_keys(above, history.forms[place.matched :])
     for message, key in zip(history.messages[place.matched :], keys, strict=True):
+        kept, attached = parted(message)
         row = session.one(
             "add_message",
             id=new_id(ids.MESSAGE),
@@ -99,7 +121,7 @@ def add_messages(session: Session, conversation: int, root: bytes, place: Place,
             parent=parent,
             depth=depth,
             role=message.role,
-            body=to_json(message),
+            body=to_json(kept),
             key=key,
             tail=None,
             turn=None,
@@ -107,6 +129,7 @@ def add_messages(session: Session, conversation: int, root: bytes, place: Place,
         )
         assert row is not None
         parent, depth = row["seq"], depth + 1
+        attachments.keep(session, row["seq"], attached)
         if title is None and message.role == "user" and (title := title_of(message)):
             title_from = parent
     return Written(parent, title, title_from)
@@ -125,16 +148,18 @@ def add_turn(
     session: Session,
     admission: Admission,
     owner: int,
-    end_user: int | None,
     conversation: int,
     *,
     state: TurnState,
-    instructions: int | None,
+    instructions: tuple[int | None, int | None],
     place: Place | None = None,
     question: int | None = None,
     head_before: int | None = None,
 ) -> int:
-    """The turn itself; its number. A queued one has no place yet, and keeps its input."""
+    """The turn itself; its number. A queued one has no place yet, and keeps its input.
+
+    `instructions` are those it is asked with and, of them, those that turns below take over (numbers).
+    """
     waits = state is TurnState.QUEUED
     gap_from, gap_to = (place.gap if place else None) or (None, None)
     history = admission.history
@@ -142,7 +167,6 @@ def add_turn(
         "add_turn",
         id=admission.turn,
         owner=owner,
-        end_user=end_user,
         conversation=conversation,
         state=state.value,
         lease=admission.lease,
@@ -152,8 +176,11 @@ def add_turn(
         parameters=to_json(admission.parameters),
         tools=toolset_number(session, owner, admission.tools),
         metadata=to_json(admission.metadata) if admission.metadata else None,
-        input=to_json(Input(history.messages, history.instructions)) if waits else None,
-        instructions=instructions,
+        input=to_json(Input(history.messages, history.instructions, admission.passing)) if waits else None,
+        instructions=instructions[0],
+        carried=instructions[1],
+        inputs=len(history.messages),
+        asked=to_json(admission.asked) if admission.asked else None,
         parent=_asked_below(place),
         question=question,
         continues=place.continues["seq"] if place and place.continues else None,
@@ -180,6 +207,21 @@ def instructions_number(session: Session, owner: int, instructions: list[Instruc
     return _stored_once(session, "add_instructions", "instructions_of_hash", owner, instructions)
 
 
+def instructions_in_force(
+    session: Session, owner: int, own: int | None, passing: list[Instruction], above: int | None
+) -> tuple[int | None, int | None]:
+    """The instructions that a turn is asked with and, of them, those that turns below take over (numbers).
+
+    They are its `own` or else those `above`; those that are `passing` stand before them.
+    """
+    carried = above if own is None else own
+    if not passing:
+        return carried, carried
+    row = session.one("instructions_body", seq=carried) if carried is not None else None
+    kept = instructions_of(row["body"]) if row else []
+    return instructions_number(session, owner, [*passing, *kept]), carried
+
+
 def toolset_number(session: Session, owner: int, tools: list[Tool]) -> int | None:
     """Tools are stored once by content, as instructions are."""
     return _stored_once(session, "add_toolset", "toolset_of_hash", owner, tools)
@@ -203,7 +245,7 @@ def content_hash(values: Sequence[object]) -> bytes:
 
 
 def instructions_above(session: Session, conversation: int, message: int | None) -> int | None:
-    """The instructions in force at a message (their number): those of the nearest turn on its path.
+    """The instructions that a turn below a message takes over (their number): of the nearest turn on its path.
 
     Where that has none, there are none; where there is no turn, those that a fork was made with.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palaver.config import Config
 from palaver.stores import sqlite_upkeep
-from palaver.stores.check import Finding
+from palaver.stores.checking import Finding
 from palaver.stores.sqlite_upkeep import Copied, Report
 
 __all__ = ["Copied", "Finding", "Report", "backup", "check", "default_backup", "restore"]

@@ -100,11 +100,16 @@ def _content_meaning(content: str | list[Part] | None) -> object:
 def _part_meaning(value: Any) -> Any:
     if isinstance(value, dict):
         return sorted(
-            (k, _bytes(v) if k == "data" else _part_meaning(v)) for k, v in value.items() if v is not None
+            (k, _bytes(v) if _is_plain(k, v) else _part_meaning(v)) for k, v in value.items() if v is not None
         )
     if isinstance(value, str) and value.startswith("data:image/png;base64,"):
         return _bytes(value.removeprefix("data:image/png;base64,"))
     return value
+
+
+def _is_plain(field: str, value: Any) -> bool:
+    """Whether bytes stand there as base64 without the head of a data URL."""
+    return field == "data" or (field == "file_data" and not value.startswith("data:"))
 
 
 def _bytes(data: str) -> object:

@@ -66,10 +66,19 @@ def as_stored(said: list[Delta], choice: int) -> list[Delta]:
         if isinstance(delta, ToolCallDelta):
             written[delta.index] = written.get(delta.index, "") + delta.arguments
     heard: list[Delta] = []
+    content = "".join(delta.text for delta in theirs if isinstance(delta, ContentDelta))
+    begins: list[tuple[int, TokenLogprob]] = []
+    end = 0
+    for token in logprobs:
+        begins.append((end if content == "".join(each.token for each in logprobs) else 0, token))
+        end += len(token.token)
+    end = 0
     for delta in theirs:
         if isinstance(delta, ContentDelta):
-            delta = ContentDelta(delta.text, choice, logprobs)
-            logprobs = []
+            start, end = end, end + len(delta.text)
+            is_last = end == len(content)  # what has no text comes with the last
+            its = [token for at, token in begins if start <= at < end or (is_last and at >= end)]
+            delta = ContentDelta(delta.text, choice, its)
         elif isinstance(delta, ToolCallDelta) and delta.name and not written[delta.index]:
             delta = msgspec.structs.replace(delta, arguments="{}")
         heard.append(delta)

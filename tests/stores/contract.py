@@ -10,8 +10,10 @@ import pytest
 
 from palaver.stores.base import Store
 from tests.stores.contract_admission import Admissions
+from tests.stores.contract_attachments import Attachments, DeletingAttachments
 from tests.stores.contract_branches import Branching, Forking
 from tests.stores.contract_choices import Choices, DeletingChoices
+from tests.stores.contract_conversations import Adding, Describing, Making
 from tests.stores.contract_crowds import Crowds
 from tests.stores.contract_deletion import DeletingMessages, DeletingMore, Felling, Retention
 from tests.stores.contract_endings import Endings
@@ -19,11 +21,15 @@ from tests.stores.contract_foresight import Foresight
 from tests.stores.contract_interleavings import Interleavings
 from tests.stores.contract_keys import ApiKeys
 from tests.stores.contract_naming import Naming
+from tests.stores.contract_openings import Opening, Sending
 from tests.stores.contract_owners import OwnersApart
 from tests.stores.contract_places import Places
 from tests.stores.contract_reading import Reading
 from tests.stores.contract_resends import Resends
+from tests.stores.contract_responses import Carrying, Forgetting
 from tests.stores.contract_sequences import Sequences
+from tests.stores.contract_titles import Titles
+from tests.stores.contract_turn_lists import TurnLists
 from tests.stores.contract_windows import Windows
 from tests.stores.talking import Tables
 
@@ -38,6 +44,9 @@ class StoreContract(
     Interleavings,
     Branching,
     Forking,
+    Making,
+    Adding,
+    Describing,
     Choices,
     DeletingChoices,
     DeletingMessages,
@@ -50,6 +59,14 @@ class StoreContract(
     Resends,
     Windows,
     Foresight,
+    TurnLists,
+    Carrying,
+    Forgetting,
+    Sending,
+    Opening,
+    Titles,
+    Attachments,
+    DeletingAttachments,
 ):
     """Inherit it as `Test…`, and say how a store is opened and what it holds."""
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palaver.core.errors import ConversationNotFound, LeaseLost, MessageNotFound, PalaverError, TurnNotFound
+from palaver.core.message import ImagePart, ImageUrl, Message, TextPart
 from palaver.core.parameters import Parameters, Tool
 from palaver.core.tree import Instruction, read_history
 from palaver.core.turn import TurnState
@@ -491,6 +492,9 @@ deeds = st.lists(
                 "several",
                 "regenerate",
                 "run",
+                "make",
+                "add",
+                "title",
                 "message",
                 "message",
                 "branch",
@@ -521,16 +525,20 @@ class Forest:
         if what in ("ask", "several", "run"):
             await self._ask(talker, nodes, which, what)
             return
+        if what == "make":
+            words = [user(f"m{self._count}.")] if which % 2 else []
+            await self._store.create_conversation(talker.owner, words, end_user=talker.end_user)
+            return
         if not nodes:
             return
         conversation, node = nodes[which % len(nodes)]
         try:
             await self._change(what, talker, conversation, node)
         except PalaverError:
-            assert node.deleted or what == "regenerate"
+            assert node.deleted or what in ("regenerate", "add")
 
     async def _ask(self, talker: Talker, nodes: list[tuple[str, Item]], which: int, what: str) -> None:
-        asked = [user(f"q{self._count}.")]
+        asked = [user(f"q{self._count}.") if which % 3 else _pictured(f"q{self._count}.", which)]
         tools = [Tool(name="f", description=f"t{which % 3}")] if which % 2 else []
         if nodes and which % 4:
             admitted = await talker.admit(asked, parent=nodes[which % len(nodes)][1].id, tools=tools)
@@ -561,6 +569,12 @@ class Forest:
             admitted = await talker.admit([], parent=node.id)
             await self._show(talker, admitted.turn, self._count)
             await talker.end(admitted.turn, f"r{self._count}.")
+        elif what == "add":
+            said = [user(f"n{self._count}."), assistant(f"s{self._count}.")]
+            await store.add_items(owner, conversation, said)
+        elif what == "title":
+            title = f"called {self._count}" if self._count % 3 else ""
+            await store.update_conversation(owner, conversation, title=title)
         elif what == "message":
             text = node.message.text
             await store.delete_message(owner, node.id)
@@ -576,6 +590,11 @@ class Forest:
         )
         own = [c.id for c in found if c.end_user == talker.end_user]
         return [(id, item) for id in own for item in await self._store.tree(talker.owner, id, limit=1000)]
+
+
+def _pictured(text: str, which: int) -> Message:
+    """A question with one of two pictures."""
+    return Message("user", [TextPart(text), ImagePart(ImageUrl(f"data:;base64,{'AB'[which // 3 % 2] * 4}"))])
 
 
 class Felling(Part):

@@ -56,6 +56,13 @@ class Endings(Part):
         record = await store.turn("local", admitted.turn)
         assert (record.model, record.usage) == ("model", None)
 
+    async def test_a_turn_ended_when_it_is_said_to_have(self, store: Store) -> None:
+        """However long it took to store that."""
+        talker = Talker(store)
+        told = await talker.admit([user("one")])
+        await talker.end(told.turn, "yes", ended_at=1_700_000_000_123)
+        assert (await store.turn("local", told.turn)).ended_at == 1_700_000_000_123
+
     async def test_calls_are_a_reply(self, store: Store) -> None:
         talker = Talker(store)
         admitted = await talker.admit([user("hi")])

@@ -129,13 +129,27 @@ class Naming(Part):
             with pytest.raises(ConversationNotFound):
                 await Talker(store).admit([user("hi")], theirs)
 
-    @pytest.mark.parametrize("whose", [None, "", "ann"])
+    @pytest.mark.parametrize("whose", ["", "ann"])
     async def test_another_end_users_id(self, store: Store, folder: Path, whose: str | None) -> None:
         theirs = await Talker(store, end_user=whose).talk("hi", "hello")
         await Talker(store, end_user="bob").admit([user("hi")])
         async with self.unchanged(folder):
             with pytest.raises(ConversationNotFound):
                 await Talker(store, end_user="bob").admit([user("hi")], theirs)
+
+    async def test_what_is_nobodys_is_open_to_end_users_and_stays_nobodys(self, store: Store) -> None:
+        """Conversations are often made before anybody speaks in them."""
+        nobody, bob = Talker(store), Talker(store, end_user="bob")
+        conversation = await nobody.talk("hi", "hello")
+        admitted = await bob.admit([user("more")], conversation, at_head=True)
+        assert admitted.conversation == conversation
+        await bob.end(admitted.turn, "sure")
+        below = await bob.admit([user("aside")], parent=(await nobody.path(conversation))[1].id)
+        await bob.end(below.turn, "yes")
+        assert (await store.conversation("local", conversation)).end_user is None
+        nobody.history += [user("more"), assistant("sure")]
+        assert (await nobody.ask("on", "well")).conversation == conversation
+        assert (await bob.ask("hi", "hello")).conversation != conversation  # found by content is his own only
 
     async def test_who_names_no_end_user_may_go_on_with_anyones(self, store: Store, folder: Path) -> None:
         """A tool of the operator's continues ann's conversation: her words are matched, and stay hers."""
@@ -165,6 +179,6 @@ class Naming(Part):
         nobodys = await Talker(store).talk("hi", "hello")
         await Talker(store, end_user="bob").admit([user("hi")])
         assert (await store.conversation("local", ann, "ann")).id == ann
-        for theirs in (ann, nobodys):
-            with pytest.raises(ConversationNotFound):
-                await store.conversation("local", theirs, "bob")
+        assert (await store.conversation("local", nobodys, "bob")).id == nobodys
+        with pytest.raises(ConversationNotFound):
+            await store.conversation("local", ann, "bob")

@@ -12,12 +12,15 @@ import pytest
 
 from palaver.core.errors import (
     ApiKeyNotFound,
+    AttachmentNotFound,
     ConversationNotFound,
+    InvalidRequest,
     LeaseLost,
     MessageNotFound,
     NotFound,
     TurnNotFound,
 )
+from palaver.core.message import ImagePart, ImageUrl, Message, TextPart, hash_of
 from palaver.core.turn import TurnState
 from palaver.core.window_settings import WindowSettings
 from palaver.stores.base import Deleted, Ending, Store
@@ -29,6 +32,7 @@ OWNER = "ann"
 OTHER = "bob"
 END_USERS = (None, "eve")
 TOKENIZER = "t1"
+HASH = hash_of(bytes(3))
 FUTURE = 1 << 45
 """Milliseconds since 1970: later than everything."""
 
@@ -42,6 +46,7 @@ class Hers(msgspec.Struct):
     running: str
     api_key: str
     epoch: str
+    attachment: str
 
 
 async def made(store: Store, end_user: str | None = "eve") -> Hers:
@@ -50,14 +55,15 @@ async def made(store: Store, end_user: str | None = "eve") -> Hers:
     epoch = new_epoch()
     conversation = (await talker.say("u1", "a1", "notes", epoch=epoch)).conversation
     await talker.talk("u2", "a2", conversation="notes")
-    running = await talker.admit([*talker.history, user("u3")], "notes")
+    picture = ImagePart(ImageUrl("data:image/png;base64,AAAA"))
+    running = await talker.admit([*talker.history, Message("user", [TextPart("u3"), picture])], "notes")
     await talker.show(running.turn, epoch, 5)
     items = await store.items(OWNER, conversation, order="asc", limit=100)
     await store.keep_counts(OWNER, TOKENIZER, {item.id: 7 for item in items})
     turn = items[1].turn
     assert turn is not None
     await store.add_api_key(new_key("key_hers", OWNER))
-    return Hers(conversation, [item.id for item in items], turn, running.turn, "key_hers", epoch.id)
+    return Hers(conversation, [item.id for item in items], turn, running.turn, "key_hers", epoch.id, HASH)
 
 
 Call = Callable[[Store, Hers], Awaitable[Any]]
@@ -79,10 +85,35 @@ CALLS: dict[str, list[tuple[Call, object]]] = {
         (lambda s, h: s.items(OTHER, h.conversation, to=h.messages[0]), ConversationNotFound),
         (lambda s, h: s.items(OTHER, h.conversation, after=h.messages[0], order="asc"), ConversationNotFound),
     ],
+    "message": [(lambda s, h: s.message(OTHER, h.conversation, h.messages[0]), ConversationNotFound)],
+    "messages": [
+        (lambda s, h: s.messages(OTHER, h.messages), []),
+        (lambda s, h: s.messages(OTHER, h.messages, end_user="eve"), []),
+    ],
+    "create_conversation": [],  # names nothing of hers; `contract_conversations` has two owners with one name
+    "add_items": [(lambda s, h: s.add_items(OTHER, h.conversation, [user("u4")]), ConversationNotFound)],
+    "update_conversation": [
+        (lambda s, h: s.update_conversation(OTHER, h.conversation, title="x"), ConversationNotFound),
+        (lambda s, h: s.update_conversation(OTHER, "notes", metadata={"a": "b"}), ConversationNotFound),
+    ],
     "turn": [
         (lambda s, h: s.turn(OTHER, h.turn), TurnNotFound),
         (lambda s, h: s.turn(OTHER, h.running), TurnNotFound),
     ],
+    "turn_input": [
+        (lambda s, h: s.turn_input(OTHER, h.turn), TurnNotFound),
+        (lambda s, h: s.turn_input(OTHER, h.running), TurnNotFound),
+    ],
+    "turns": [
+        (lambda s, h: s.turns(OTHER, door="chat.completions"), []),
+        (lambda s, h: s.turns(OTHER, door="chat.completions", after=h.turn), InvalidRequest),
+    ],
+    "update_turn": [(lambda s, h: s.update_turn(OTHER, h.turn, {"a": "b"}), TurnNotFound)],
+    "titled_by_words": [(lambda s, h: s.titled_by_words(OTHER, h.conversation), ConversationNotFound)],
+    "set_model_title": [
+        (lambda s, h: s.set_model_title(OTHER, h.conversation, "x", h.messages[0]), ConversationNotFound)
+    ],
+    "opening": [(lambda s, h: s.opening(OTHER, h.messages[0]), MessageNotFound)],
     "path": [
         (lambda s, h: s.path(OTHER, h.messages[0]), MessageNotFound),
         (lambda s, h: s.path(OTHER, h.messages[-1], 2), MessageNotFound),
@@ -97,6 +128,8 @@ CALLS: dict[str, list[tuple[Call, object]]] = {
         (lambda s, h: s.set_window(OTHER, h.conversation, WindowSettings(mode="auto")), ConversationNotFound),
         (lambda s, h: s.set_window(OTHER, h.conversation, None), ConversationNotFound),
     ],
+    "attachment": [(lambda s, h: s.attachment(OTHER, h.attachment), AttachmentNotFound)],
+    "attachments": [(lambda s, h: s.attachments(OTHER, [h.attachment]), {})],
     "last_instructions": [(lambda s, h: s.last_instructions(OTHER, h.conversation), ConversationNotFound)],
     "tree": [(lambda s, h: s.tree(OTHER, h.conversation), ConversationNotFound)],
     "leaves": [(lambda s, h: s.leaves(OTHER, h.conversation), ConversationNotFound)],
@@ -136,6 +169,8 @@ IN_THE_STORE = (
     "api_keys",
     "epochs",
     "message_counts",
+    "attachments",
+    "message_attachments",
 )
 
 
@@ -155,7 +190,7 @@ class OwnersApart(Part):
         hers = await made(store)
         before = self.tables(folder)
         for call, outcome in CALLS[verb]:
-            if isinstance(outcome, type) and issubclass(outcome, NotFound):
+            if isinstance(outcome, type) and issubclass(outcome, NotFound | InvalidRequest):
                 with pytest.raises(outcome):
                     await call(store, hers)
             else:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from palaver.core.errors import InvalidRequest
+from palaver.core.errors import InvalidRequest, TooManyRequests
 from palaver.core.turn import TurnState
 from palaver.stores.base import Admitted, Attempt, Store
 from tests.stores.contract_base import Part
@@ -161,6 +161,24 @@ class Resends(Part):
             await store.turn("local", first.turn)
         ).question
         assert (await ask(talker, 2)).turn == anew.turn
+
+    async def test_where_no_turn_may_begin_it_joins_all_the_same(self, store: Store, folder: Path) -> None:
+        talker = Talker(store)
+        first = await ask(talker)
+        assert (await ask(talker, 1, only_joins=True)).turn == first.turn
+        before = self.tables(folder)
+        others: list[dict[str, Any]] = [
+            {"text": "more", "attempt": None},
+            {"count": 0},
+            {"attempt": attempt(1, OTHER)},
+        ]
+        for more in others:
+            with pytest.raises(TooManyRequests):
+                await ask(talker, **{"only_joins": True, **more})
+        assert self.tables(folder) == before
+        await talker.end(first.turn, "", TurnState.FAILED)
+        with pytest.raises(TooManyRequests):
+            await ask(talker, 2, only_joins=True)
 
     async def test_nothing_tells_what_was_asked(self, store: Store, folder: Path) -> None:
         talker = Talker(store)

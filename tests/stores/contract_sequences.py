@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from hypothesis import HealthCheck, given, settings
 
-from palaver.core.message import Message, canonical, next_key, root_key
+from palaver.core.attachments import attachments_of
+from palaver.core.message import Message, canonical, hash_of, next_key, root_key
 from palaver.core.receipt import Receipt
 from palaver.core.turn import TurnState
 from palaver.stores.base import Admitted, Store
@@ -97,15 +98,19 @@ def consistent(tables: Tables) -> None:
             assert turns[row["turn"]]["question"] == row["parent"]
     for row in conversations.values():
         assert row["head"] is None or messages[row["head"]]["conversation"] == row["seq"]
-        if row["title"] is not None:
+        assert row["title_from"] is None or row["titled_by"] != "user"
+        if row["title"] is not None and row["titled_by"] != "user":
             source = messages[row["title_from"]]
             assert (source["conversation"], source["deleted_at"]) == (row["seq"], None)
     _tombstones_hold_the_tree_together(tables)
-    assert {row["seq"] for row in tables["instructions"]} <= {row["instructions"] for row in turns.values()}
+    named = {row[name] for row in turns.values() for name in ("instructions", "carried")}
+    named |= {row["instructions"] for row in conversations.values()}
+    assert {row["seq"] for row in tables["instructions"]} <= named
     assert {row["seq"] for row in tables["toolsets"]} == {row["tools"] for row in turns.values()} - {None}
     for row in turns.values():
         _turn_is_whole(row, messages)
     _windows_are_whole(tables, messages)
+    _attachments_are_whole(tables, messages, conversations)
     assert {row["turn"] for row in tables["turn_log"]} <= {s for s, row in turns.items() if row["lease"]}
     ids = [row["id"] for name in ("messages", "conversations", "turns") for row in tables[name]]
     assert len(set(ids)) == len(ids)
@@ -124,6 +129,23 @@ def _windows_are_whole(tables: Tables, messages: dict[int, dict[str, Any]]) -> N
     assert all(messages[row["message"]]["deleted_at"] is None for row in tables["message_counts"])
     tokenizers = {row["seq"] for row in tables["tokenizers"]}
     assert {row["tokenizer"] for row in tables["message_counts"]} <= tokenizers
+
+
+def _attachments_are_whole(
+    tables: Tables, messages: dict[int, dict[str, Any]], conversations: dict[int, dict[str, Any]]
+) -> None:
+    """What messages refer to is linked with them and there, once for its owner; and nothing else is."""
+    attachments = {row["seq"]: row for row in tables["attachments"]}
+    linked: dict[int, set[str]] = {}
+    for link in tables["message_attachments"]:
+        attachment, message = attachments[link["attachment"]], messages[link["message"]]
+        assert attachment["owner"] == conversations[message["conversation"]]["owner"]
+        linked.setdefault(message["seq"], set()).add(attachment["hash"].hex())
+    for seq, row in messages.items():
+        refers = attachments_of(msgspec.json.decode(row["body"], type=Message))
+        assert linked.get(seq, set()) == refers
+    assert set(attachments) == {link["attachment"] for link in tables["message_attachments"]}
+    assert all(row["hash"].hex() == hash_of(row["bytes"]) for row in attachments.values())
 
 
 def _replies(tables: Tables) -> dict[int, list[int]]:

@@ -521,13 +521,13 @@ class Script:
         assert after.head(asked.conversation) == (turn["question"] if place.moves_head else head)
 
     async def _reach(self, step: Step) -> None:
-        """What is another's is not found, and trying changes nothing."""
-        view = self._view
+        """What is another's is not found, and trying changes nothing. What is nobody's is no other's."""
+        view, (owner, end_user) = self._view, WHO[step.who]
         others = [
             row
             for row in view.messages.values()
-            if view.whose[row["conversation"]] != WHO[step.who]
-            and (WHO[step.who][1] or view.whose[row["conversation"]][0] != WHO[step.who][0])
+            for whose in [view.whose[row["conversation"]]]
+            if whose[0] != owner or (end_user and whose[1] and whose[1] != end_user)
         ]
         if not others:
             return

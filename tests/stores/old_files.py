@@ -13,9 +13,14 @@ from tests.stores.sqlite_files import ask
 ROWS = Path(__file__).parent / "versions"
 NEWEST = len(migrations("sqlite"))
 OLD = tuple(range(1, NEWEST))
-CONVERSATIONS = {1: {"local": 6, "other": 1}, 2: {"local": 10, "other": 1}, 3: {"local": 12, "other": 1}}
+CONVERSATIONS = {
+    1: {"local": 6, "other": 1},
+    2: {"local": 10, "other": 1},
+    3: {"local": 12, "other": 1},
+    4: {"local": 15, "other": 1},
+}
 """How many conversations are in the rows of a version, by owner."""
-OPEN = {1: 1, 2: 3, 3: 4}
+OPEN = {1: 1, 2: 3, 3: 4, 4: 7}
 """How many turns run or wait there."""
 
 

@@ -28,6 +28,7 @@ TABLES = (
     "deletions",
     "epochs",
     "tokenizers",
+    "attachments",
 )
 
 
@@ -48,6 +49,8 @@ def tables(path: Path) -> Tables:
         rows["turn_log"] = connection.execute("SELECT * FROM turn_log ORDER BY turn, batch")
         counts = connection.execute("SELECT * FROM message_counts ORDER BY message, tokenizer")
         rows["message_counts"] = counts
+        links = connection.execute("SELECT * FROM message_attachments ORDER BY message, attachment")
+        rows["message_attachments"] = links
         return {name: [dict(row) for row in found] for name, found in rows.items()}
 
 

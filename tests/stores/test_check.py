@@ -21,6 +21,7 @@ from palaver.core.parameters import Tool
 from palaver.core.turn import TurnState, Usage
 from palaver.core.window_settings import WindowSettings
 from palaver.stores import check as check_room
+from palaver.stores import checking
 from palaver.stores.base import Store
 from palaver.stores.database import Row
 from palaver.stores.sqlite_connection import SqliteSession, open_for_reading
@@ -222,6 +223,21 @@ DAMAGES = {
         f"UPDATE conversations SET title_from = {LISBON} WHERE seq = {ANNS}",
         "conversation",
         "its title",
+    ),
+    "a user's title that is made of a message": (
+        f"UPDATE conversations SET titled_by = 'user' WHERE seq = {ANNS}",
+        "conversation",
+        "its title is the user's",
+    ),
+    "a title by nobody knows whom": (
+        f"UPDATE conversations SET titled_by = 'chance' WHERE seq = {ANNS}",
+        "conversation",
+        "not said who made its title",
+    ),
+    "no title by somebody": (
+        f"UPDATE conversations SET titled_by = 'model', title = NULL WHERE seq = {ANNS}",
+        "conversation",
+        "not said who made its title",
     ),
     "a title of what is deleted": (
         f"UPDATE messages SET deleted_at = 1 WHERE seq = {LISBON}",
@@ -519,7 +535,7 @@ class Watched(SqliteSession):
 async def test_a_large_store_is_read_in_portions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with filled(path):
         pass
-    monkeypatch.setattr(check_room, "PORTION", 3)
+    monkeypatch.setattr(checking, "PORTION", 3)
     monkeypatch.setattr(check_room, "EXCHANGES", (2, 3))
     with closing(open_for_reading(path)) as connection:
         session = Watched(connection)

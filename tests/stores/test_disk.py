@@ -61,7 +61,7 @@ def make_read_only(folder: Path) -> None:
 
 async def test_a_full_disk_is_told_and_survived(small: Path) -> None:
     path, filler = small / "palaver.db", small / "filler"
-    filler.write_bytes(bytes(400_000))
+    filler.write_bytes(bytes(300_000))
     async with opened(path) as store:
         talker = Talker(store)
         conversation = await talker.talk("hi", "hello")

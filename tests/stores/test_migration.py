@@ -65,6 +65,7 @@ RELEASED = (
     "69b6c918f856eff56090dbc921b2a055",
     "e3075f1f4631a974254bd87b35765430",
     "8c1441ff20ec87d214688d04f0cd4fad",
+    "7997362138ab5f4a42e9e8411c377257",
 )
 """What the migrations that are in a release hash to: these are never changed, only followed by others."""
 

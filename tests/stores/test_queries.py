@@ -30,6 +30,8 @@ LARGE = (
     "deletions",
     "epochs",
     "message_counts",
+    "attachments",
+    "message_attachments",
 )
 LISTS = {"keys", "tails"}
 
@@ -86,7 +88,12 @@ def test_a_scan_would_be_seen(connection: sqlite3.Connection) -> None:
         ("count_aged", "conversations_by_age (updated_at<?)"),
         ("epochs_before", "epochs_by_conversation (conversation=? AND seq<?)"),
         ("remove_epochs", "turns_by_epoch (epoch=?)"),
+        ("turns_of_door", "turns_by_door (owner=? AND door=? AND seq>?)"),
+        ("turns_of_door_back", "turns_by_door (owner=? AND door=? AND seq<?)"),
         ("counts_of", "PRIMARY KEY (message=? AND tokenizer=?)"),
+        ("link_attachment", "sqlite_autoindex_attachments_1 (owner=? AND hash=?)"),
+        ("remove_attachments", "message_attachments_by_attachment (attachment=?)"),
+        ("attachments_of_messages", "PRIMARY KEY (message=?)"),
     ],
 )
 def test_the_index_that_was_made_for_a_query_is_used(

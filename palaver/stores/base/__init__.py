@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from palaver.stores.base.attachments import Attachment, Attachments
 from palaver.stores.base.branches import Branches
+from palaver.stores.base.conversations import Conversations
 from palaver.stores.base.deletion import Deletion
 from palaver.stores.base.keys import ApiKey, ApiKeys, NewApiKey
 from palaver.stores.base.reading import Reading
+from palaver.stores.base.titles import Titles
 from palaver.stores.base.turns import Turns
 from palaver.stores.base.values import (
     Admission,
@@ -26,6 +29,7 @@ from palaver.stores.base.values import (
     Order,
     OtherReply,
     Prompt,
+    TitledBy,
     Tried,
     TurnRecord,
 )
@@ -35,6 +39,7 @@ __all__ = [
     "Admission",
     "Admitted",
     "ApiKey",
+    "Attachment",
     "Attempt",
     "Concurrency",
     "Conversation",
@@ -47,12 +52,15 @@ __all__ = [
     "OtherReply",
     "Prompt",
     "Store",
+    "TitledBy",
     "Tried",
     "TurnRecord",
 ]
 
 
-class Store(Turns, Windows, Reading, Branches, Deletion, ApiKeys, Protocol):
+class Store(
+    Turns, Windows, Reading, Branches, Conversations, Deletion, Titles, ApiKeys, Attachments, Protocol
+):
     """Where the tree is kept."""
 
     async def announce(self, address: str, key: str, model: str = "") -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from palaver.core.epoch import Epoch
 from palaver.core.receipt import Receipt
 from palaver.core.turn import Delta
-from palaver.stores.base.values import Admission, Admitted, Ending, Prompt
+from palaver.stores.base.values import Admission, Admitted, Ending, Prompt, TurnRecord
 
 
 class Turns(Protocol):
@@ -24,8 +25,9 @@ class Turns(Protocol):
         request that repeats another (`Admission.attempt`) joins its turn instead, or tries it again.
 
         Raises ConversationNotFound and MessageNotFound for ids that this owner (and end user) does not have,
-        ConversationBusy where the conversation's turns may not wait or too many do, and InvalidRequest for an
-        idempotency key that came with another request before, or a place where nothing can hang.
+        ConversationBusy where the conversation's turns may not wait or too many do, TooManyRequests where it may only
+        join a turn and there is none, and InvalidRequest for an idempotency key that came with another request before,
+        or a place where nothing can hang.
         """
 
     async def begin(self, turn: str, lease: str) -> bool:
@@ -63,6 +65,9 @@ class Turns(Protocol):
         turn asked is kept as a branch; the head stays.
         Raises LeaseLost if the turn has ended or is another's.
         """
+
+    async def update_turn(self, owner: str, turn: str, metadata: Mapping[str, str]) -> TurnRecord:
+        """Give a turn these metadata in place of its own; the turn then. Raises TurnNotFound."""
 
     async def recover(self, lease: str) -> list[str]:
         """Close as incomplete, with the text in the log, every turn that runs or waits under another lease.

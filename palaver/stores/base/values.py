@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +19,9 @@ from palaver.core.window_settings import WindowSettings
 Concurrency = Literal["queue", "branch", "reject"]
 """What becomes of a turn for the head of a conversation while another turn answers there: it waits for that,
 it branches off at the last message that was answered, or it is refused."""
+
+
+TitledBy = Literal["words", "model", "user"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +45,14 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     else where its history was left off. With `parent` or `at_head` the history holds new messages only, and
     may be empty: then the message it hangs below is answered (again), or an assistant's message continued.
 
+    `passing` are instructions for this turn only, besides those of the history: they stand before them, and turns below
+    do not take them over. `asked` is what of the request its door tells again with the reply; that there were such
+    instructions it may keep there as ``instructions``, which goes with them when they are deleted.
+
     `is_task` says that an app asks this on its own account beside its conversation, such as for a title: it hangs
     there, and never is its head or names it. `temporary` is how long a conversation that this begins is kept
     after its last turn, in seconds. `replaces` is the id of a turn that the request repeats and that nobody works
-    on: its question is answered anew.
+    on: its question is answered anew. With `only_joins` no turn may begin, since too many are in the background.
     """
 
     owner: str
@@ -65,10 +72,13 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting: int = 8
     attempt: Attempt | None = None
     replaces: str | None = None
+    only_joins: bool = False
     is_task: bool = False
     temporary: int | None = None
     metadata: dict[str, str] | None = None
     source: str | None = None
+    passing: list[Instruction] = []
+    asked: dict[str, Any] = {}
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,13 +101,16 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     `steps` are the end of the path to its question, as far up as its window is likely to reach: to where the epoch
     `above` starts, or so many messages; `Windows.path` has the rest. `gap` is the depths (from, up to) of the path
     that the client left out of its history. `instructions` are those in force: the request's own, or else the last
-    ones above. `continues` is the reply that it goes on with. `beside` is another turn that answered
-    the same, as if it were the turn above. `window` are the conversation's own settings.
+    ones above. `opening` are the system and developer messages that the path begins with, also those in the gap: they
+    are shown as instructions are, in every window that the gap is not left out of. `continues` is the reply that it
+    goes on with. `beside` is another turn that answered the same, as if it were the turn above. `window` are the
+    conversation's own settings.
     """
 
     steps: list[Step]
     gap: tuple[int, int] | None = None
     instructions: list[Instruction] = []
+    opening: list[Step] = []
     continues: Step | None = None
     above: Above | None = None
     beside: Above | None = None
@@ -125,8 +138,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is what answered, where that is not what was admitted; `served_as` the engine's own name of it.
     `tried` are the models that failed before it. `warnings` are what whoever asked should know although it went
-    well. `first_token_at` is in milliseconds since 1970. `epoch` is what its window belongs to, and `receipt` says what
-    that was; None where it came to no window.
+    well. `first_token_at` and `ended_at` are in milliseconds since 1970; without the latter it ended when it is stored.
+    `epoch` is what its window belongs to, and `receipt` says what that was; None where it came to no window.
     """
 
     turn: str
@@ -141,6 +154,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     tried: list[Tried] = []
     warnings: list[str] = []
     first_token_at: int | None = None
+    ended_at: int | None = None
     epoch: Epoch | None = None
     receipt: Receipt | None = None
 
@@ -163,6 +177,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """When a temporary conversation goes; None for one that is kept."""
     window: WindowSettings | None = None
     """How its windows are chosen, where that was said."""
+    titled_by: TitledBy | None = None
+    """Who made its title: the first words of a question, a model, or the user; None where it has none."""
 
 
 class EpochRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,7 +218,8 @@ class OtherReply(msgspec.Struct, frozen=True, kw_only=True):
 class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A turn as it is stored. `gap` is the depths (from, up to) of the path that the client left out. `reply` is the
     first reply, with its `finish_reason`, `deltas` and `logprobs`; `others` are the replies 1, 2, …
-    `receipt` is None for one that came to no window."""
+    `receipt` is None for one that came to no window. `inputs` is how many messages its request sent, but for
+    instructions, and None where nobody knows; `asked` is what its door tells again of the request."""
 
     id: str
     conversation: str | None
@@ -231,6 +248,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     first_token_at: int | None
     ended_at: int | None
+    inputs: int | None = None
+    asked: dict[str, Any] = {}
 
 
 Order = Literal["asc", "desc"]

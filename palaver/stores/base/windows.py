@@ -13,11 +13,16 @@ from palaver.stores.base.values import Admission, Conversation, EpochRecord, Pro
 class Windows(Protocol):
     """What windows are chosen from, and what is kept of them."""
 
-    async def path(self, owner: str, message: str, since: int = 0) -> list[Step]:
+    async def path(self, owner: str, message: str, since: int = 0, *, attachments: bool = True) -> list[Step]:
         """The path to a message (its id) from the depth `since` on, the first message first; tombstones too.
 
-        Raises MessageNotFound.
+        With `attachments` the messages are whole, as models see them; without, they refer to them. Raises
+        MessageNotFound.
         """
+
+    async def opening(self, owner: str, message: str) -> list[Step]:
+        """What the path to a message (its id) begins with (`Prompt.opening`), without what is attached. It takes no
+        longer where the path is long. Raises MessageNotFound."""
 
     async def foresee(self, admission: Admission) -> Prompt:
         """The prompt that an admission would have, without admitting it. What it would add has no ids.

@@ -31,7 +31,8 @@ UPDATE conversations SET head = :head, one_shot = 0, updated_at = :now WHERE seq
 
 -- name: begin_fork
 -- What can be said of a fork only when its messages are there.
-UPDATE conversations SET head = :head, title = :title, title_from = :title_from, instructions = :instructions
+UPDATE conversations
+SET head = :head, title = :title, title_from = :title_from, titled_by = :titled_by, instructions = :instructions
 WHERE seq = :seq
 
 -- name: add_fork
@@ -45,7 +46,8 @@ RETURNING seq
 
 -- name: fork_source
 -- Whose a conversation is, what its keys start from, and its title with the message that this was made of.
-SELECT c.owner, c.end_user, o.secret, e.name AS end_user_name, c.title, c.title_from
+SELECT c.owner, c.end_user, o.secret, e.name AS end_user_name, c.title, c.title_from,
+       c.titled_by
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user

@@ -29,7 +29,8 @@ WITH RECURSIVE path (seq, parent, n) AS (
 SELECT m.role, m.body, m.deleted_at FROM path JOIN messages m ON m.seq = path.seq ORDER BY path.n
 
 -- name: check_conversations
-SELECT c.seq, c.id, c.owner, c.end_user, c.head, c.title, c.title_from, c.window_settings, e.owner AS end_user_owner,
+SELECT c.seq, c.id, c.owner, c.end_user, c.head, c.title, c.title_from, c.titled_by, c.window_settings,
+       e.owner AS end_user_owner,
        h.conversation AS head_conversation, f.conversation AS title_conversation, f.deleted_at AS title_deleted_at
 FROM conversations c
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -41,7 +42,7 @@ WHERE c.seq > :after ORDER BY c.seq LIMIT :limit
 SELECT t.seq, t.id, t.owner, t.end_user, t.conversation, t.state, t.lease, t.input, t.ended_at, t.instructions,
        t.tools, t.parent, t.question, t.reply, t.head_before, t.continues,
        t.epoch, t.receipt, x.id AS epoch_id, x.conversation AS epoch_conversation,
-       c.owner AS conversation_owner, e.owner AS end_user_owner, i.owner AS instructions_owner, s.owner AS tools_owner,
+       c.owner AS conversation_owner, e.owner AS end_user_owner, i.owner AS instructions_owner, t.carried, d.owner AS carried_owner, s.owner AS tools_owner,
        p.conversation AS parent_conversation, q.conversation AS question_conversation,
        r.conversation AS reply_conversation, r.turn AS reply_turn, r.parent AS reply_parent,
        h.conversation AS head_before_conversation, n.conversation AS continues_conversation,
@@ -50,6 +51,7 @@ FROM turns t
 LEFT JOIN conversations c ON c.seq = t.conversation
 LEFT JOIN end_users e ON e.seq = t.end_user
 LEFT JOIN instructions i ON i.seq = t.instructions
+LEFT JOIN instructions d ON d.seq = t.carried
 LEFT JOIN toolsets s ON s.seq = t.tools
 LEFT JOIN messages p ON p.seq = t.parent
 LEFT JOIN messages q ON q.seq = t.question
@@ -98,3 +100,23 @@ FROM message_counts n
 LEFT JOIN messages m ON m.seq = n.message
 LEFT JOIN tokenizers t ON t.seq = n.tokenizer
 WHERE n.message > :after GROUP BY n.message ORDER BY n.message LIMIT :limit
+
+-- name: check_attachments
+SELECT a.seq, a.hash, a.bytes, o.name AS owner_name,
+       EXISTS (SELECT 1 FROM message_attachments l WHERE l.attachment = a.seq) AS is_used
+FROM attachments a LEFT JOIN owners o ON o.seq = a.owner
+WHERE a.seq > :after ORDER BY a.seq LIMIT :limit
+
+-- name: check_links
+-- By message, as it is; few have several.
+SELECT l.message AS seq, coalesce(min(m.id), l.message) AS id, min(m.body) AS body, count(*) AS links, count(a.seq) AS there,
+       min(c.owner) AS owner, min(a.owner) AS attachment_owner, count(DISTINCT a.owner) AS owners,
+       group_concat(hex(a.hash)) AS hashes
+FROM message_attachments l
+LEFT JOIN messages m ON m.seq = l.message
+LEFT JOIN conversations c ON c.seq = m.conversation
+LEFT JOIN attachments a ON a.seq = l.attachment
+WHERE l.message > :after GROUP BY l.message ORDER BY l.message LIMIT :limit
+
+-- name: check_links_of
+SELECT a.hash FROM message_attachments l JOIN attachments a ON a.seq = l.attachment WHERE l.message = :message

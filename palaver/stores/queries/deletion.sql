@@ -4,7 +4,7 @@ FROM messages m JOIN conversations c ON c.seq = m.conversation JOIN owners o ON 
 WHERE o.name = :owner AND m.id = :id
 
 -- name: turn_to_delete
-SELECT t.seq, t.owner, t.conversation, t.parent, t.question, t.instructions, t.tools, t.epoch
+SELECT t.seq, t.owner, t.conversation, t.parent, t.question, t.instructions, t.carried, t.tools, t.epoch
 FROM turns t JOIN owners o ON o.seq = t.owner
 WHERE o.name = :owner AND t.id = :id
 
@@ -42,14 +42,14 @@ WHERE conversation = :conversation AND state IN ('queued', 'running')
 
 -- name: turns_of_messages
 -- The turns that generated these messages, and those that they were the questions of.
-SELECT t.seq, t.parameters, t.instructions, t.tools, t.epoch, t.receipt
+SELECT t.seq, t.parameters, t.asked, t.instructions, t.carried, t.tools, t.epoch, t.receipt
 FROM messages m JOIN turns t ON t.seq = m.turn
 WHERE m.seq IN (:messages)
 UNION
-SELECT seq, parameters, instructions, tools, epoch, receipt FROM turns WHERE question IN (:messages)
+SELECT seq, parameters, asked, instructions, carried, tools, epoch, receipt FROM turns WHERE question IN (:messages)
 
 -- name: turns_in_conversation
-SELECT seq, instructions, tools, epoch FROM turns WHERE conversation = :conversation
+SELECT seq, instructions, carried, tools, epoch FROM turns WHERE conversation = :conversation
 
 -- name: forget_question
 UPDATE turns SET question = NULL WHERE question IN (:messages)
@@ -78,7 +78,8 @@ UPDATE turns SET parent = NULL, gap_from = NULL, gap_to = NULL WHERE parent IN (
 UPDATE turns SET continues = NULL WHERE conversation = :conversation AND continues IN (:messages)
 
 -- name: forget_title
-UPDATE conversations SET title = NULL, title_from = NULL WHERE seq = :conversation AND title_from IN (:messages)
+UPDATE conversations SET title = NULL, title_from = NULL, titled_by = NULL
+WHERE seq = :conversation AND title_from IN (:messages)
 
 -- name: remove_messages
 DELETE FROM messages WHERE seq IN (:messages)
@@ -99,6 +100,7 @@ DELETE FROM turns WHERE seq IN (:turns)
 -- Instructions that no turn and no fork has any more.
 DELETE FROM instructions
 WHERE seq IN (:instructions) AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.instructions = instructions.seq)
+  AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.carried = instructions.seq)
   AND NOT EXISTS (SELECT 1 FROM conversations WHERE conversations.instructions = instructions.seq)
 
 -- name: remove_toolsets
@@ -122,7 +124,7 @@ SELECT m.seq FROM exchange JOIN messages m ON m.seq = exchange.seq WHERE m.tail 
 UPDATE messages SET tail = NULL WHERE seq IN (:messages)
 
 -- name: empty_turn
-UPDATE turns SET parameters = :parameters, tools = NULL, metadata = NULL, error = NULL, tried = NULL, warnings = NULL,
+UPDATE turns SET parameters = :parameters, asked = :asked, instructions = carried, tools = NULL, metadata = NULL, error = NULL, tried = NULL, warnings = NULL,
                  receipt = :receipt
 WHERE seq = :turn
 
@@ -141,7 +143,7 @@ SELECT seq, parent, deleted_at FROM messages WHERE seq = :seq
 UPDATE conversations SET head = :head WHERE seq = :conversation
 
 -- name: conversation_left
-SELECT c.seq, c.name, c.head, c.end_user,
+SELECT c.seq, c.name, c.metadata, c.head, c.end_user,
        (SELECT max(m.seq) FROM messages m WHERE m.conversation = :conversation AND m.deleted_at IS NULL) AS newest
 FROM conversations c WHERE c.seq = :conversation
 
@@ -185,7 +187,7 @@ DELETE FROM owners WHERE seq = :owner
 
 -- name: aged_conversations
 -- The oldest first. Where a turn runs or waits, somebody is there.
-SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
+SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
        c.expires_at, c.window_settings, c.seq, c.owner, c.end_user AS end_user_seq
 FROM conversations c

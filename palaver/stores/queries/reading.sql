@@ -1,5 +1,5 @@
 -- name: list_conversations
-SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
+SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
        c.expires_at, c.window_settings
 FROM conversations c
@@ -20,8 +20,8 @@ SELECT c.seq, c.updated_at FROM conversations c JOIN owners o ON o.seq = c.owner
 WHERE o.name = :owner AND c.id = :id
 
 -- name: find_conversation
--- By id, else by name; of an end user where one is named. Two lookups by index: an OR of both would read them all.
-SELECT c.id, c.name, c.title, e.name AS end_user, c.source, c.one_shot, h.id AS head,
+-- By id, else by name; where an end user is named, of theirs and, by id, of nobody's. Two lookups by index: an OR of both would read them all.
+SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
        c.expires_at, c.window_settings, c.seq AS seq, c.head AS head_seq
 FROM conversations c
@@ -35,7 +35,7 @@ WHERE o.name = :owner AND c.seq = coalesce(
        AND coalesce(n.end_user, 0) = CASE WHEN :end_user IS NULL THEN 0 ELSE (
            SELECT u.seq FROM end_users u JOIN owners v ON v.seq = u.owner
            WHERE v.name = :owner AND u.name = :end_user) END))
-  AND (:end_user IS NULL OR e.name = :end_user)
+  AND (:end_user IS NULL OR c.end_user IS NULL OR e.name = :end_user)
 
 -- name: items_up_from
 -- One page of a path, nearest first.
@@ -84,3 +84,17 @@ SELECT seq, parent, depth FROM path WHERE id = :id
 
 -- name: message_in
 SELECT seq, id, parent, depth, key, deleted_at, turn FROM messages WHERE conversation = :conversation AND id = :id
+
+-- name: messages_with_ids
+-- Messages of an owner, whichever conversation holds them; where an end user is named, of theirs and of nobody's.
+SELECT m.id, p.id AS parent, m.depth, m.body, m.deleted_at, t.id AS turn, t.state, t.model,
+       CASE WHEN t.reply = m.seq THEN t.finish_reason ELSE x.finish_reason END AS finish_reason,
+       m.created_at, m.seq
+FROM messages m
+JOIN conversations c ON c.seq = m.conversation
+JOIN owners o ON o.seq = c.owner
+LEFT JOIN end_users e ON e.seq = c.end_user
+LEFT JOIN messages p ON p.seq = m.parent
+LEFT JOIN turns t ON t.seq = m.turn
+LEFT JOIN choices x ON x.reply = m.seq
+WHERE m.id IN (:ids) AND o.name = :owner AND (:end_user IS NULL OR c.end_user IS NULL OR e.name = :end_user)

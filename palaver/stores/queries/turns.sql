@@ -28,18 +28,19 @@ ON CONFLICT (owner, hash) DO NOTHING
 SELECT seq FROM toolsets WHERE owner = :owner AND hash = :hash
 
 -- name: add_turn
+-- Its end user is the conversation's, whoever the request names.
 INSERT INTO turns (id, owner, end_user, conversation, state, lease, door, requested_model, model, parameters, tools,
                    metadata, input, instructions, parent, question, continues, head_before, gap_from, gap_to,
-                   created_at, started_at)
-VALUES (:id, :owner, :end_user, :conversation, :state, :lease, :door, :requested_model, :model, :parameters,
-        :tools, :metadata, :input, :instructions, :parent, :question, :continues, :head_before, :gap_from, :gap_to,
-        :now, :started_at)
+                   created_at, started_at, inputs, carried, asked)
+VALUES (:id, :owner, (SELECT end_user FROM conversations WHERE seq = :conversation), :conversation, :state, :lease,
+        :door, :requested_model, :model, :parameters, :tools, :metadata, :input, :instructions, :parent, :question, :continues, :head_before, :gap_from, :gap_to,
+        :now, :started_at, :inputs, :carried, :asked)
 RETURNING seq
 
 -- name: held_turn
 -- A turn under a lease: nobody else may write it.
 SELECT t.seq, t.id, t.state, t.owner, t.conversation, t.question, t.head_before, t.input, t.instructions,
-       t.continues, t.gap_from, t.gap_to, t.tools, t.epoch, t.receipt, c.id AS conversation_id, i.body AS instructions_body
+       t.carried, t.continues, t.gap_from, t.gap_to, t.tools, t.epoch, t.receipt, c.id AS conversation_id, i.body AS instructions_body
 FROM turns t
 LEFT JOIN conversations c ON c.seq = t.conversation
 LEFT JOIN instructions i ON i.seq = t.instructions
@@ -54,13 +55,14 @@ ORDER BY t.seq
 
 -- name: begin_turn
 UPDATE turns
-SET state = :state, input = NULL, instructions = :instructions, parent = :parent, question = :question,
+SET state = :state, input = NULL, instructions = :instructions, carried = :carried, parent = :parent, question = :question,
     head_before = :head_before, started_at = :now
 WHERE seq = :seq
 
 -- name: instructions_at
--- The latest turn that ended in this message, or asked it, with its instructions; and the message above.
-SELECT m.parent, t.seq AS turn, t.instructions
+-- The latest turn that ended in this message, or asked it, with the instructions that turns below it take over; and the
+-- message above.
+SELECT m.parent, t.seq AS turn, t.carried AS instructions
 FROM messages m
 LEFT JOIN turns t ON t.seq = (SELECT max(x.seq) FROM turns x WHERE x.seq = m.turn OR x.question = m.seq)
 WHERE m.seq = :message
@@ -98,7 +100,7 @@ SET state = :state, lease = NULL, input = NULL, model = coalesce(:model, model),
     tried = :tried, reply = :reply, finish_reason = :finish_reason, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens, cached_tokens = :cached_tokens, reasoning_tokens = :reasoning_tokens,
     error = :error, warnings = :warnings, epoch = :epoch, receipt = :receipt, deltas = :deltas, logprobs = :logprobs, first_token_at = :first_token_at,
-    ended_at = :now
+    ended_at = :ended_at
 WHERE seq = :seq
 
 -- name: add_choice
@@ -123,7 +125,8 @@ ORDER BY state DESC, seq
 SELECT t.seq, t.id, c.id AS conversation, t.state, t.door, t.requested_model, t.model, t.served_as, t.tried,
        t.parameters, t.metadata, s.body AS tools, i.body AS instructions, q.id AS question, t.reply, t.gap_from,
        t.gap_to, t.finish_reason, t.prompt_tokens, t.completion_tokens, t.cached_tokens, t.reasoning_tokens,
-       t.error, t.warnings, t.receipt, t.deltas, t.logprobs, t.created_at, t.first_token_at, t.ended_at
+       t.error, t.warnings, t.receipt, t.deltas, t.logprobs, t.created_at, t.first_token_at, t.ended_at,
+       t.inputs, t.asked, t.input
 FROM turns t
 JOIN owners o ON o.seq = t.owner
 LEFT JOIN conversations c ON c.seq = t.conversation
@@ -132,8 +135,57 @@ LEFT JOIN toolsets s ON s.seq = t.tools
 LEFT JOIN messages q ON q.seq = t.question
 WHERE o.name = :owner AND t.id = :id
 
+-- name: turns_of_door
+-- One page of the turns that came by a door and have ended with something to show, the first one first. A reply that
+-- says nothing has a reason why it ended, and one that is gone has none.
+SELECT t.id
+FROM turns t
+JOIN owners o ON o.seq = t.owner
+LEFT JOIN messages r ON r.seq = t.reply
+WHERE o.name = :owner AND t.door = :door AND t.seq > :seq
+  AND t.state IN ('completed', 'incomplete', 'cancelled')
+  AND (:model IS NULL OR t.model = :model OR t.requested_model = :model)
+  AND NOT EXISTS (
+      SELECT 1 FROM json_each(:metadata) w
+      WHERE NOT EXISTS (SELECT 1 FROM json_each(t.metadata) h WHERE h.key = w.key AND h.value = w.value))
+  AND (CASE WHEN t.reply IS NULL THEN t.finish_reason IS NOT NULL ELSE r.deleted_at IS NULL END
+       OR EXISTS (
+           SELECT 1 FROM choices x LEFT JOIN messages m ON m.seq = x.reply
+           WHERE x.turn = t.seq
+             AND CASE WHEN x.reply IS NULL THEN x.finish_reason IS NOT NULL ELSE m.deleted_at IS NULL END))
+ORDER BY t.seq
+LIMIT :limit
+
+-- name: turns_of_door_back
+-- The same, the last one first.
+SELECT t.id
+FROM turns t
+JOIN owners o ON o.seq = t.owner
+LEFT JOIN messages r ON r.seq = t.reply
+WHERE o.name = :owner AND t.door = :door AND t.seq < :seq
+  AND t.state IN ('completed', 'incomplete', 'cancelled')
+  AND (:model IS NULL OR t.model = :model OR t.requested_model = :model)
+  AND NOT EXISTS (
+      SELECT 1 FROM json_each(:metadata) w
+      WHERE NOT EXISTS (SELECT 1 FROM json_each(t.metadata) h WHERE h.key = w.key AND h.value = w.value))
+  AND (CASE WHEN t.reply IS NULL THEN t.finish_reason IS NOT NULL ELSE r.deleted_at IS NULL END
+       OR EXISTS (
+           SELECT 1 FROM choices x LEFT JOIN messages m ON m.seq = x.reply
+           WHERE x.turn = t.seq
+             AND CASE WHEN x.reply IS NULL THEN x.finish_reason IS NOT NULL ELSE m.deleted_at IS NULL END))
+ORDER BY t.seq DESC
+LIMIT :limit
+
+-- name: turn_of_door
+SELECT t.seq FROM turns t JOIN owners o ON o.seq = t.owner
+WHERE o.name = :owner AND t.door = :door AND t.id = :id
+
+-- name: set_turn_metadata
+UPDATE turns SET metadata = :metadata
+WHERE id = :id AND owner = (SELECT seq FROM owners WHERE name = :owner)
+
 -- name: last_instructions
-SELECT i.seq, i.body FROM turns t LEFT JOIN instructions i ON i.seq = t.instructions
+SELECT i.seq, i.body FROM turns t LEFT JOIN instructions i ON i.seq = t.carried
 WHERE t.conversation = :conversation ORDER BY t.seq DESC LIMIT 1
 
 -- name: speaker_of_turn
@@ -145,3 +197,12 @@ JOIN owners o ON o.seq = t.owner
 JOIN conversations c ON c.seq = t.conversation
 LEFT JOIN end_users e ON e.seq = c.end_user
 WHERE t.seq = :turn
+
+-- name: turn_input
+-- Where the messages stand that a turn's request sent, or the raw input of one that waits.
+SELECT t.question, t.inputs, t.input, t.created_at, t.gap_from, t.gap_to, q.depth, p.depth AS above
+FROM turns t
+JOIN owners o ON o.seq = t.owner
+LEFT JOIN messages q ON q.seq = t.question
+LEFT JOIN messages p ON p.seq = t.parent
+WHERE o.name = :owner AND t.id = :id

@@ -5,7 +5,7 @@ WITH RECURSIVE path (seq, parent, depth) AS (
     UNION ALL
     SELECT m.seq, m.parent, m.depth FROM path JOIN messages m ON m.seq = path.parent WHERE path.depth > :since
 )
-SELECT m.id, m.depth, m.body, m.deleted_at FROM path JOIN messages m ON m.seq = path.seq
+SELECT m.seq, m.id, m.depth, m.body, m.deleted_at FROM path JOIN messages m ON m.seq = path.seq
 WHERE m.depth >= :since
 ORDER BY m.depth
 
@@ -71,7 +71,7 @@ ORDER BY e.seq DESC
 LIMIT :limit
 
 -- name: owned_message
-SELECT m.seq FROM messages m JOIN conversations c ON c.seq = m.conversation JOIN owners o ON o.seq = c.owner
+SELECT m.seq, m.conversation FROM messages m JOIN conversations c ON c.seq = m.conversation JOIN owners o ON o.seq = c.owner
 WHERE o.name = :owner AND m.id = :id
 
 -- name: tokenizer
@@ -101,3 +101,24 @@ DELETE FROM message_counts WHERE message IN (:messages)
 
 -- name: instructions_body
 SELECT body FROM instructions WHERE seq = :seq
+
+-- name: first_messages
+-- Two at most, those that speak first before others.
+SELECT seq, role FROM messages WHERE conversation = :conversation AND parent IS NULL
+ORDER BY role IN ('system', 'developer') DESC LIMIT 2
+
+-- name: messages_below
+-- The same below another.
+SELECT seq, role FROM messages WHERE parent = :parent ORDER BY role IN ('system', 'developer') DESC LIMIT 2
+
+-- name: opening_of_path
+-- The messages of the path to another that only system and developer messages stand above, the first message first.
+WITH RECURSIVE path (seq, parent, depth, role) AS (
+    SELECT seq, parent, depth, role FROM messages WHERE seq = :seq
+    UNION ALL
+    SELECT m.seq, m.parent, m.depth, m.role FROM path JOIN messages m ON m.seq = path.parent
+)
+SELECT seq FROM path
+WHERE depth < (SELECT min(depth) FROM (SELECT depth FROM path WHERE role NOT IN ('system', 'developer')
+                                       UNION ALL SELECT max(depth) + 1 FROM path))
+ORDER BY depth
