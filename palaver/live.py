@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 import msgspec
 
 from palaver.core import ids
-from palaver.core.errors import EngineError, PalaverError, TurnCancelled
+from palaver.core.errors import PalaverError, StoreError, TurnCancelled, kept_error
 from palaver.core.receipt import Receipt
 from palaver.core.reply import Reply, deltas_of, replies
 from palaver.core.turn import Delta, FinishReason, TurnState, Usage
@@ -42,7 +42,8 @@ class LiveReply:
 
     `conversation` is None where the turn is not stored. `model` is the name of what answers: where that fails before
     its first token it becomes another's, and only with the first event it is certain. `created` is in seconds since
-    1970. `on_left` is called each time the last reader leaves before the end.
+    1970. `on_left` is called each time the last reader leaves before the end. One that `holds` tells its readers
+    nothing that is not `released`: what they hear outlives this process.
     """
 
     def __init__(
@@ -53,21 +54,49 @@ class LiveReply:
         model: str,
         created: int,
         on_left: Callable[[], None] = lambda: None,
+        holds: bool = False,
     ) -> None:
         self.turn = turn
         self.conversation = conversation
         self.model = model
         self.created = created
+        self.message = ids.reply_of(turn)
+        """The id of the message that its first reply becomes where it is stored."""
         self.progress: Callable[[], float | None] = lambda: None
         """How much of the model is loaded while that is waited for, from 0 to 1; None at all other times."""
         self.receipt: Receipt | None = None
         """What the model sees or saw; None until that is known."""
         self.events: list[Delta] = []
         self.outcome: Outcome | None = None
+        self.ended_at: int | None = None
+        """When it ended, in seconds since 1970."""
         self.readers = 0
+        self.holds = holds
+        self._released = 0
         self._on_left = on_left
         self._accepted = False
         self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def told(self) -> int:
+        """How many events its readers may hear now."""
+        if not self.holds or (self.outcome is not None and not isinstance(self.outcome.error, StoreError)):
+            return len(self.events)
+        return self._released
+
+    def hold(self) -> None:
+        """From now on it `holds`: somebody reads it who may go on after this process."""
+        self.holds = True
+
+    def release(self, events: int) -> None:
+        """So many events are logged (writer)."""
+        self._released = events
+        self._wake()
+
+    async def news(self, start: int) -> None:
+        """Wait until there are more than `start` events, released or not, or the end has come."""
+        while len(self.events) <= start and self.outcome is None:
+            await self._changed()
 
     def replies(self) -> list[Reply]:
         """What has come so far, by the number of its choice; one at least."""
@@ -84,10 +113,11 @@ class LiveReply:
         self.events.append(event)
         self._wake()
 
-    def end(self, outcome: Outcome) -> None:
-        """Say how it ended (writer). The first call counts."""
+    def end(self, outcome: Outcome, at: int | None = None) -> None:
+        """Say how it ended, and when (writer). The first call counts."""
         if self.outcome is None:
             self.outcome = outcome
+            self.ended_at = at
             self._wake()
 
     async def accepted(self, seconds: float | None = None) -> bool:
@@ -107,8 +137,8 @@ class LiveReply:
     async def follow(self, start: int = 0) -> AsyncGenerator[list[Delta], None]:
         """The events from number `start` on, as many at a time as there are, until the turn has ended."""
         while True:
-            if start < len(self.events):
-                news = self.events[start:]
+            if start < self.told:
+                news = self.events[start : self.told]
                 start += len(news)
                 yield news
             elif self.outcome is not None:
@@ -151,13 +181,14 @@ class LiveReply:
 def replayed(turn: TurnRecord) -> LiveReply:
     """The reply of a turn that has ended, as its readers heard it: the same events, with the same numbers.
 
-    Of several replies one comes after the other; one that is deleted has said nothing. Log probabilities come with
-    the first text of theirs. The prompt that `echo` asked for is not kept, and is None.
+    Of several replies one comes after the other; one that is deleted has said nothing. For log probabilities see
+    `palaver.core.reply.deltas_of`. The prompt that `echo` asked for is not kept, and is None.
     """
     live = LiveReply(
         turn=turn.id, conversation=turn.conversation, model=turn.model, created=ids.seconds_of(turn.id)
     )
     live.receipt = turn.receipt
+    live.message = turn.reply.id if turn.reply else live.message
     live.accept()
     stored = [
         _stored(
@@ -171,8 +202,14 @@ def replayed(turn: TurnRecord) -> LiveReply:
     for choice, reply in enumerate(stored):
         for delta in deltas_of(reply, choice):
             live.publish(delta)
-    kind = TurnCancelled if turn.state is TurnState.CANCELLED else EngineError
-    error = kind(turn.error_message) if turn.error_message else None
+    error: PalaverError | None = None
+    if turn.error_message:
+        is_cancelled = turn.state is TurnState.CANCELLED
+        error = (
+            TurnCancelled(turn.error_message)
+            if is_cancelled
+            else kept_error(turn.error_code, turn.error_message)
+        )
     live.end(
         Outcome(
             state=turn.state,
@@ -181,7 +218,8 @@ def replayed(turn: TurnRecord) -> LiveReply:
             error=error,
             others=[other.finish_reason for other in turn.others],
             warnings=turn.warnings,
-        )
+        ),
+        turn.ended_at // 1000 if turn.ended_at is not None else None,
     )
     return live
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
-from palaver.chat.beginnings import unstored
+from palaver.chat.beginnings import unstored_of
 from palaver.chat.completing import Completing, VectorRequest
 from palaver.chat.leaving import Leaving
 from palaver.chat.request import (
@@ -23,21 +23,23 @@ from palaver.chat.request import (
     Record,
     admission_of,
     asked_of,
+    history_of,
     is_stored,
 )
-from palaver.chat.resends import Resends
+from palaver.chat.resends import Resends, abandoned, is_unstored
 from palaver.chat.settling import Settling
 from palaver.chat.texts import TextRequest
+from palaver.chat.titling import Titling
 from palaver.chat.waiting import LOOK_AGAIN, Queues
 from palaver.chat.windows import Windows
 from palaver.core import ids
-from palaver.core.errors import EngineUnavailable, StoreError, TooManyRequests
-from palaver.core.tree import History, read_history
+from palaver.core.errors import EngineUnavailable, TooManyRequests
+from palaver.core.tree import History
 from palaver.core.turn import TurnState
 from palaver.engines.base import Catalog, Model
 from palaver.live import LiveReply, replayed
 from palaver.running import Beginning, RunningTurn
-from palaver.stores.base import Admitted, Ending, Store
+from palaver.stores.base import Admitted, Store
 
 __all__ = ["HEAD", "Chat", "ChatRequest", "ChatSettings", "OnLeave", "Record", "TextRequest", "VectorRequest"]
 
@@ -70,6 +72,7 @@ class Chat:
         self.windows = Windows(store, catalog, self.settings, clock)
         """What turns show their models, before and after."""
         self._settling = Settling(self.windows.prepared)
+        self._titling = Titling(store, catalog, self.settings, self._is_busy, self._new_turn)
         self.completing = Completing(catalog, self._check_open, self._new_turn)
         """What it does besides turns."""
 
@@ -84,7 +87,10 @@ class Chat:
         stored = is_stored(request, self.settings.record)
         model = await self.catalog.find(request.model)
         self._check_open()  # again: others came, or we were closed, while the model was looked up
-        admitting = asyncio.create_task(self._admit(request, model, stored))
+        may_begin = not request.background or self._leaving.has_room(request.owner)
+        admitting = asyncio.create_task(self._admit(request, model, stored, may_begin))
+        if request.background:
+            self._leaving.expect(request.owner, admitting)
         self._admitting.add(admitting)
         admitting.add_done_callback(self._admitting.discard)
         try:
@@ -94,6 +100,7 @@ class Chat:
             raise
 
     def _check_open(self, more: int = 1) -> None:
+        self._titling.make_way()
         if self._closed:
             raise EngineUnavailable("palaver is shutting down.")
         busy = len(self._running) + len(self._admitting) + len(self.completing)
@@ -102,14 +109,15 @@ class Chat:
                 f"This server answers at most {self.settings.max_open_turns} turns at a time."
             )
 
-    async def _admit(self, request: ChatRequest, model: Model, stored: bool) -> LiveReply:
+    async def _admit(self, request: ChatRequest, model: Model, stored: bool, may_begin: bool) -> LiveReply:
         if not stored:
             return self._admit_unstored(request, model)
         root = await self.store.root_key(request.owner, request.end_user)
-        history = read_history(request.messages, root, goes_on=request.parent is not None)
+        history = history_of(request, root)
         admission = admission_of(
             request, model, history, self.settings, turn=self._new_turn(), lease=self.lease
         )
+        admission = msgspec.structs.replace(admission, only_joins=not may_begin)
         while (admitted := await self.store.admit(admission)).joined:
             if (live := await self._join(request.owner, admitted)) is not None:
                 return live
@@ -140,6 +148,8 @@ class Chat:
             return start(turn.window, history, exact)
 
         turn = self._running_turn(request, model, admitted.conversation, admitted.turn, begin)
+        if request.background:
+            self._leaving.without_reader(turn)
         self._go(turn, lambda: self._queues.wake(admitted.conversation))
         return turn.live
 
@@ -174,6 +184,7 @@ class Chat:
             if not self._closed:
                 self.windows.count(turn)
                 self._settling.turn_ended(turn, self.windows.fitting(stored=True))
+                self._titling.turn_ended(turn)
 
         self._settling.turn_begins(turn)
         self._running[id] = turn
@@ -182,12 +193,12 @@ class Chat:
     async def _join(self, owner: str, admitted: Admitted) -> LiveReply | None:
         """The reply of the turn that a request repeats; None where nobody works on that turn any more."""
         running = self._running.get(admitted.turn)
-        if running is not None and not (_is_unstored(running) and await running.stored(PATIENCE)):
+        if running is not None and not (is_unstored(running) and await running.stored(PATIENCE)):
             return running.live
         record = await self.store.turn(owner, admitted.turn)
         if not record.state.ended and admitted.lease == self.lease:
             # Its end could not be stored: nothing more will come of it.
-            await self.store.finish(_abandoned(admitted))
+            await self.store.finish(abandoned(admitted))
             return None
         while not record.state.ended:
             await asyncio.sleep(LOOK_AGAIN)
@@ -240,6 +251,10 @@ class Chat:
         for turn in turns:
             await turn.live.ended()
         await self._settling.stop(owner, these)
+        await self._titling.stop(owner, these)
+
+    def _is_busy(self) -> bool:
+        return bool(self._running or self._admitting or len(self.completing) or self.settling)
 
     @property
     def settling(self) -> set[tuple[str, str]]:
@@ -273,26 +288,10 @@ class Chat:
         if turns:
             await asyncio.wait([t.task for t in turns])
         await self._settling.close()
+        await self._titling.close()
         await self.windows.close()
         await self.catalog.close()
 
 
 async def _unstored(request: ChatRequest) -> Beginning:
-    return unstored(request.messages)
-
-
-def _is_unstored(turn: RunningTurn) -> bool:
-    """Whether a turn has ended, and the store did not take that."""
-    outcome = turn.live.outcome
-    return outcome is not None and isinstance(outcome.error, StoreError)
-
-
-def _abandoned(turn: Admitted) -> Ending:
-    assert turn.lease is not None
-    return Ending(
-        turn=turn.turn,
-        lease=turn.lease,
-        state=TurnState.INCOMPLETE,
-        error_code="interrupted",
-        error_message="Nobody worked on this turn any more.",
-    )
+    return unstored_of(request)

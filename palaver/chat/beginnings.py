@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
+from palaver.chat.request import ChatRequest
 from palaver.core.calls import check_results
 from palaver.core.errors import InvalidRequest
-from palaver.core.message import RESULTS, Message
+from palaver.core.message import RESULTS
 from palaver.core.path import Step
 from palaver.core.tree import History, apart
 from palaver.running import Beginning
@@ -30,6 +30,7 @@ async def beginning(store: Store, owner: str, history: History, prompt: Prompt, 
         beside=prompt.beside,
         window=prompt.window,
         continues=prompt.continues,
+        opening=prompt.opening,
         reach=partial(store.path, owner),
     )
     if exact:  # else all of the history came with the request, and was looked at there
@@ -37,9 +38,9 @@ async def beginning(store: Store, owner: str, history: History, prompt: Prompt, 
     return begins
 
 
-def unstored(messages: Sequence[Message]) -> Beginning:
+def unstored_of(request: ChatRequest) -> Beginning:
     """What a turn begins with that is not stored: its messages, as they came."""
-    instructions, kept = apart(messages)
+    instructions, kept = apart([*request.instructions, *request.messages])
     steps = [Step(depth, message) for depth, message in enumerate(kept)]
     return Beginning(
         steps, sent=kept, sent_instructions=len(instructions), instructions=instructions, is_sent=True
@@ -60,5 +61,6 @@ async def _check(begins: Beginning) -> None:
 
 
 def _check_read(begins: Beginning) -> None:
-    messages = [step.message for step in begins.steps if not step.deleted]
+    opening = {step.depth for step in begins.opening}  # their places are empty, but they may have been sent
+    messages = [step.message for step in begins.steps if not step.deleted or step.depth in opening]
     check_results(messages, len(messages) - len(begins.sent), begins.sent_instructions)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
 from palaver.chat.request import ChatSettings
 from palaver.core.turn import TurnState
+from palaver.live import LiveReply
 from palaver.running import RunningTurn
 
 LOOK_AGAIN = 1.0
@@ -18,12 +21,31 @@ class Leaving:
     def __init__(self, running: Mapping[str, RunningTurn], settings: ChatSettings) -> None:
         self._running = running
         self._settings = settings
+        self._coming: Counter[str] = Counter()
+
+    def has_room(self, owner: str) -> bool:
+        """Whether another turn of an owner's may begin in the background."""
+        running = sum(t.in_background and t.window.owner == owner for t in self._running.values())
+        return running + self._coming[owner] < self._settings.readerless_turns
+
+    def expect(self, owner: str, admitting: asyncio.Task[LiveReply]) -> None:
+        """A turn is about to begin in the background; until it is admitted it counts among those that run so."""
+        self._coming[owner] += 1
+        admitting.add_done_callback(lambda _: self._coming.subtract([owner]))
+
+    def without_reader(self, turn: RunningTurn) -> None:
+        """A turn begins in the background: that nobody reads it is what was asked for, and ends it no sooner."""
+        turn.in_background = True
 
     def reader_left(self, turn: RunningTurn) -> None:
         """The last reader of a turn has left."""
+        if turn.in_background:
+            return
         if not turn.limited:
             turn.limit_while_alone(self._settings.readerless_max_tokens)
-        if turn.on_leave == "grace":
+        if (
+            turn.on_leave == "grace" or turn.store is None
+        ):  # what is not stored nobody can hear once the time is over
             turn.after(self._settings.grace, self._grace_is_over)
         else:
             self._goes_on_alone(turn)

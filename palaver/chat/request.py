@@ -9,7 +9,7 @@ import msgspec
 from palaver.core.errors import InvalidRequest
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Tool
-from palaver.core.tree import History
+from palaver.core.tree import History, Instruction, read_history
 from palaver.core.window import Window
 from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import Model
@@ -33,6 +33,9 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     where a request does not say; `max_waiting` is how many may wait for one conversation, `max_wait` for how
     long. `keep_temporary` is how long temporary conversations are kept after their last turn.
     `window` is how windows are chosen where nothing nearer to the request says.
+
+    With `titles` of ``model`` conversations get a title in idle time: from `title_model`, or else from the model that
+    answered last there, unless what it is asked may cost money.
     """
 
     record: Record = "all"
@@ -46,6 +49,8 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_wait: float = 300.0
     keep_temporary: float = 24 * 3600.0
     window: WindowSettings = WindowSettings()
+    titles: Literal["model", "words"] = "words"
+    title_model: str | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +62,12 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     for ``head``. `is_task` says that an app asks on its own account beside a conversation, such as for a title.
     `temporary` has a conversation that this begins deleted some time after its last turn.
 
+    `instructions` are for this turn only, before all others. With `is_whole` all `messages` are of the path; else
+    system and developer messages that come first are instructions. `asked` is what the door tells again with the
+    reply. With `logs_first` readers hear only what is logged, so that they can go on from there whatever happens.
+
+    `background` has it go on without a reader from the start.
+
     `attempt` tells a request that is repeated from a new one. `window` is how the request itself has its window
     chosen, `key_window` what its API key says of that. `extra` holds parameters that palaver does not know.
     """
@@ -65,6 +76,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: list[Message]
     door: str
+    instructions: list[Message] = []
+    is_whole: bool = False
+    asked: dict[str, Any] = {}
+    logs_first: bool = False
+    background: bool = False
     end_user: str | None = None
     conversation: str | None = None
     parent: str | None = None
@@ -81,6 +97,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     key_window: WindowSettings | None = None
     on_leave: OnLeave = "grace"
     extra: dict[str, Any] = {}
+
+
+def history_of(request: ChatRequest, root: bytes) -> History:
+    """A request's messages, keyed from this root."""
+    return read_history(request.messages, root, goes_on=request.parent is not None, whole=request.is_whole)
 
 
 def admission_of(
@@ -109,6 +130,8 @@ def admission_of(
         attempt=request.attempt,
         metadata=request.metadata,
         source=request.source,
+        passing=[Instruction(0, message) for message in request.instructions],
+        asked=request.asked,
     )
 
 
@@ -131,14 +154,23 @@ def asked_of(request: ChatRequest, conversation: str | None, turn: str, settings
         inner=request.key_window or WindowSettings(),
         outer=settings,
         may_keep=may_keep,
+        logs_first=request.logs_first,
     )
 
 
 def is_stored(request: ChatRequest, record: Record) -> bool:
     """Whether a turn is kept where so much is recorded. Raises InvalidRequest for what contradicts itself."""
     if request.store is True and record == "none":
+        if request.background:
+            raise InvalidRequest(
+                "This server records nothing, so that nothing can be in the background.", param="background"
+            )
         raise InvalidRequest("This server records nothing, so `store` cannot be true.", param="store")
     if request.store is False or record == "none":
+        if request.parent is not None and request.store is not False:
+            raise InvalidRequest(
+                "This server records nothing, so that nothing can go on from what is stored.", param="parent"
+            )
         if request.parent is not None:
             raise InvalidRequest(
                 "What hangs below a stored message is stored: leave `store` out.", param="parent"

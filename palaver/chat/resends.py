@@ -1,9 +1,11 @@
-"""Repeated requests whose turns are not stored: they join a turn that runs in this process, and nothing else."""
+"""Repeated requests: those whose turns are not stored join a turn that runs in this process, and nothing else."""
 
 from __future__ import annotations
 
+from palaver.core.errors import StoreError
+from palaver.core.turn import TurnState
 from palaver.running import RunningTurn
-from palaver.stores.base import Attempt
+from palaver.stores.base import Admitted, Attempt, Ending
 
 
 class Resends:
@@ -40,3 +42,21 @@ class Resends:
 
 def _kind(owner: str, attempt: Attempt) -> tuple[str, Attempt]:
     return owner, Attempt(route=attempt.route, body=attempt.body, idempotency_key=attempt.idempotency_key)
+
+
+def is_unstored(turn: RunningTurn) -> bool:
+    """Whether a turn has ended, and the store did not take that."""
+    outcome = turn.live.outcome
+    return outcome is not None and isinstance(outcome.error, StoreError)
+
+
+def abandoned(turn: Admitted) -> Ending:
+    """The end of a turn of this process that nobody works on any more."""
+    assert turn.lease is not None
+    return Ending(
+        turn=turn.turn,
+        lease=turn.lease,
+        state=TurnState.INCOMPLETE,
+        error_code="interrupted",
+        error_message="Nobody worked on this turn any more.",
+    )

@@ -10,18 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
-from palaver.chat.beginnings import beginning, unstored
-from palaver.chat.request import ChatRequest, ChatSettings, admission_of, asked_of, is_stored
+from palaver.chat.beginnings import beginning, unstored_of
+from palaver.chat.request import ChatRequest, ChatSettings, admission_of, asked_of, history_of, is_stored
 from palaver.core import ids
 from palaver.core.errors import EngineError, StoreError, TurnNotFound
 from palaver.core.path import Step
 from palaver.core.receipt import Receipt
-from palaver.core.tree import read_history
 from palaver.core.turn import TurnState
+from palaver.core.window import Window
 from palaver.engines.base import Catalog, Model
 from palaver.live import LiveReply
 from palaver.running import Beginning, Fitting, RunningTurn
-from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold
+from palaver.running.counting import (
+    AROUND,
+    Counting,
+    CountsKept,
+    CountsKnown,
+    SizesTold,
+    estimated,
+    tools_estimated,
+)
 from palaver.running.needs import check_can_continue, options_for
 from palaver.running.preparing import Prepared
 from palaver.stores.base import Store
@@ -39,8 +47,8 @@ COUNTED_AFTER = 64
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """A receipt with what it speaks of. `turn` and `conversation` are ids, None where it is not stored.
 
-    `steps` are the messages of the path from the first that was seen on, without ids where they are not stored, and
-    `tokens` how long each is by itself, as far as that could be counted. A deleted one is empty.
+    `steps` are the messages of the path that were seen, and others, without ids where they are not stored, and `tokens`
+    how long each is by itself, as far as that could be counted. A deleted one is empty.
     """
 
     receipt: Receipt
@@ -75,9 +83,12 @@ class Windows:
 
         Raises what `Chat.say` and the turn itself would raise before the model is asked.
         """
+        return (await self._foreseen(request))[0]
+
+    async def _foreseen(self, request: ChatRequest) -> tuple[Shown, Window]:
         model = await self._catalog.find(request.model)
         stored = is_stored(request, self._settings.record)
-        begins = await self._begins(request, model) if stored else unstored(request.messages)
+        begins = await self._begins(request, model) if stored else unstored_of(request)
         # It has no conversation yet, or none of which anything is to be told.
         asked = asked_of(request, NONE_YET if stored else None, NONE_YET, self._settings.window)
         if begins.continues is not None:
@@ -90,14 +101,22 @@ class Windows:
         receipt = fitted.receipt
         if receipt.prompt_tokens is None and (count := await counting.prompt(fitted.window)) is not None:
             receipt = msgspec.structs.replace(receipt, prompt_tokens=count, counted="engine")
-        steps = [step for step in begins.steps if receipt.seen and step.depth >= receipt.seen[0][0]]
-        return Shown(
-            receipt=receipt,
-            turn=None,
-            conversation=None,
-            steps=steps,
-            tokens=await _tokens(counting, [step for step in steps if receipt.saw(step.depth)]),
-        )
+        begins = fitted.made.beginning
+        path = {step.depth: step for step in (*begins.steps, *begins.opening)}
+        steps = [path[d] for d in sorted(path) if receipt.seen and d >= receipt.seen[0][0]]
+        tokens = await _tokens(counting, [step for step in steps if receipt.saw(step.depth)])
+        found = Shown(receipt=receipt, turn=None, conversation=None, steps=steps, tokens=tokens)
+        return found, fitted.window
+
+    async def length(self, request: ChatRequest) -> int:
+        """How many tokens the prompt of a request would have; an estimate where its engine cannot count.
+
+        Raises what `foresee` raises.
+        """
+        shown, window = await self._foreseen(request)
+        if shown.receipt.prompt_tokens is not None:
+            return shown.receipt.prompt_tokens
+        return sum(estimated(message) + AROUND for message in window.messages) + tools_estimated(window.tools)
 
     async def receipt(self, owner: str, turn: str, live: LiveReply | None = None) -> Shown:
         """What a stored turn showed its model; `live` is its reply, while it runs.
@@ -110,7 +129,7 @@ class Windows:
             raise TurnNotFound("This turn has no receipt: it came to no window.", code="no_receipt")
         steps: list[Step] = []
         if record.question is not None and receipt.seen:
-            steps = await self._store.path(owner, record.question, receipt.seen[0][0])
+            steps = await self._seen(owner, record.question, receipt)
         return Shown(
             receipt=receipt,
             turn=record.id,
@@ -118,6 +137,16 @@ class Windows:
             steps=steps,
             tokens=await self._kept_tokens(owner, receipt, steps),
         )
+
+    async def _seen(self, owner: str, question: str, receipt: Receipt) -> list[Step]:
+        """The path from the first message that was seen on, but for what the window left out below its opening: that
+        may be nearly all of it."""
+        first = await self._store.opening(owner, question) if len(receipt.seen) > 1 else []
+        opening = {step.depth: step for step in first}
+        seen = (depth for start, stop in receipt.seen for depth in range(start, stop))
+        since = next((depth for depth in seen if depth not in opening), receipt.seen[0][0])
+        steps = await self._store.path(owner, question, since, attachments=False)
+        return [*(step for depth, step in opening.items() if depth < since), *steps]
 
     async def _kept_tokens(self, owner: str, receipt: Receipt, steps: Sequence[Step]) -> dict[int, int]:
         """How long what was seen is, as far as that was counted: no model is asked to tell."""
@@ -146,8 +175,7 @@ class Windows:
         await asyncio.gather(*self._counting_now, return_exceptions=True)
 
     async def _begins(self, request: ChatRequest, model: Model) -> Beginning:
-        exact = request.parent is not None
-        history = read_history(request.messages, NO_KEY, goes_on=exact)
+        exact, history = request.parent is not None, history_of(request, NO_KEY)
         admission = admission_of(request, model, history, self._settings, turn=NONE_YET, lease=NONE_YET)
         prompt = await self._store.foresee(admission)
         return await beginning(self._store, request.owner, history, prompt, exact=exact)

@@ -226,6 +226,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "or a quarter of the context where that is less.",
         ),
     ] = 0
+    titles: Annotated[
+        Literal["model", "words"],
+        Meta(
+            description="What conversations are called in lists: `model` what a model makes of the first question, in "
+            "idle time and where a model is to be had that costs nothing, and the first words until then; `words` the "
+            "first words."
+        ),
+    ] = "model"
+    title_model: Annotated[
+        str,
+        Meta(
+            description="The model that makes titles, also an upstream's that costs something; by default that of the "
+            "conversation's last turn, if it runs on this machine."
+        ),
+    ] = ""
     context_length_exceeded_behavior: Annotated[
         Literal["error", "truncate"],
         Meta(

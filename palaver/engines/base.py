@@ -23,13 +23,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     `model` is the engine's own name of the model. `prefill` has it go on with the reply that is the window's
     last message: what is generated is the rest of that; only engines whose capabilities hold ``prefill`` are
     asked. `extra` holds parameters of the request that palaver does not know, for engines whose capabilities hold
-    ``extra``; others never get any.
+    ``extra``; others never get any. With `idle` nobody waits for the reply: it takes nothing that a turn works with, or
+    that a conversation's next turn needs, and leaves nothing behind. Where that cannot be it is EngineUnavailable.
     """
 
     model: str
     parameters: Parameters = Parameters()
     prefill: bool = False
     extra: dict[str, Any] = {}
+    idle: bool = False
 
 
 class Embedded(msgspec.Struct, frozen=True):
@@ -91,6 +93,8 @@ class Engine(Protocol):
         - ``prefill``: it can go on with a reply
         - ``settle``: it keeps what it computed of a prompt, and `settle` prefills ahead of a turn
         - ``completions``: `complete`; ``embeddings``: `embed`
+        - ``titles``: it is worth asking for a conversation's title, on palaver's own account; ``paid``: what it is
+          asked may cost money, so that palaver asks nothing on its own account unless the settings name the model
 
         Several replies (`n`) are every engine's duty. An engine that finds out only later what a model's server
         takes says yes here, and raises UnsupportedParameter in `generate`.

@@ -18,6 +18,7 @@ from palaver.core.errors import (
     RequestError,
     StoreError,
     TurnCancelled,
+    kept_name,
 )
 from palaver.core.reply import Reply, deltas_of, replies
 from palaver.core.turn import (
@@ -76,6 +77,7 @@ class RunningTurn:
             model=model.name,
             created=ids.seconds_of(window.turn),
             on_left=lambda: on_left(self),
+            holds=asked.logs_first and store is not None,
         )
         self.task: asyncio.Task[None]
         self._asked = asked
@@ -98,6 +100,8 @@ class RunningTurn:
         """Whether anything that is computed of it may be kept, once there is more of its conversation."""
         self.is_unwanted = False
         """Whether what it is about is being deleted."""
+        self.in_background = False
+        """Whether nobody is expected to read it before its end."""
         self.left = False
         """Whether its last reader has left it, and is expected back no more."""
 
@@ -141,12 +145,12 @@ class RunningTurn:
             (died,) = await asyncio.gather(logging, return_exceptions=True)
             if isinstance(died, Exception):
                 log.error("the text of a reply was not logged", turn=self.window.turn, exc_info=died)
-        if self.live.receipt is not None:
-            self.live.receipt = final(self.live.receipt, outcome)
+        self.live.receipt = final(self.live.receipt, outcome)
+        at = int(self._clock() * 1000)
         try:
             if self.store is not None:
-                await keep_end(self.store, self._ending(outcome), self.live, outcome, self._hurry)
-            self.live.end(outcome)
+                await keep_end(self.store, self._ending(outcome, at), self.live, outcome, self._hurry)
+            self.live.end(outcome, at // 1000)
         finally:
             # Only now: readers may leave until the very end, and each who does sets it anew.
             if self._timer is not None:
@@ -276,8 +280,7 @@ class RunningTurn:
         except LeaseLost:
             self.stop(TurnState.INCOMPLETE, "The turn was taken over by another process.")
 
-    def _ending(self, outcome: Outcome) -> Ending:
-        error = outcome.error
+    def _ending(self, outcome: Outcome, at: int) -> Ending:
         return Ending(
             turn=self.window.turn,
             lease=self._lease,
@@ -288,9 +291,10 @@ class RunningTurn:
             tried=self._tried,
             warnings=outcome.warnings,
             usage=outcome.usage,
-            error_code=type(error).__name__ if error else None,
-            error_message=error.public if error else None,
+            error_code=kept_name(outcome.error) if outcome.error else None,
+            error_message=outcome.error.public if outcome.error else None,
             first_token_at=self._first_token_at,
+            ended_at=at,
             epoch=self.fitted.epoch if self.fitted else None,
             receipt=self.live.receipt,
         )

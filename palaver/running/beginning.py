@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -10,7 +11,7 @@ from palaver.core.epoch import Above
 from palaver.core.message import Message
 from palaver.core.path import Step
 from palaver.core.tree import Instruction
-from palaver.core.window import rendered
+from palaver.core.window import besides, rendered
 from palaver.core.window_settings import WindowSettings
 
 Reach = Callable[[str, int], Awaitable[Sequence[Step]]]
@@ -24,7 +25,7 @@ class Beginning:
     a client may have left out the depths of the `gap`. `exact` says that the turn named the message that it hangs
     below, `is_sent` that nothing is stored, and the path is what was sent. `above` is what it may go on with, `beside`
     another turn that answered the same, `window` how its conversation's windows are chosen. `continues` is the reply
-    that it goes on with.
+    that it goes on with. `opening` are the messages of the path that are shown as instructions are, in every window.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Beginning:
         beside: Above | None = None,
         window: WindowSettings | None = None,
         continues: Step | None = None,
+        opening: Sequence[Step] = (),
         reach: Reach | None = None,
     ) -> None:
-        self.steps = list(steps)
+        self._path = list(steps)
+        self._told = instructions
+        self._show(opening)
         self.sent = sent
         self.sent_instructions = sent_instructions
-        self.instructions = instructions
         self.gap = gap
         self.exact = exact
         self.is_sent = is_sent
@@ -55,6 +58,24 @@ class Beginning:
         self.window = window or WindowSettings()
         self.continues = continues
         self._reach = reach
+
+    def _show(self, opening: Sequence[Step]) -> None:
+        """Have this shown as instructions are."""
+        self.opening = opening
+        self._opening = {step.depth for step in opening}
+        self.steps = self._without_opening(self._path)
+        told = besides(opening, self._told)
+        self.instructions = [*told, *(Instruction(0, step.message) for step in opening)]
+
+    def as_left_out(self) -> Beginning:
+        """What a window starts from that shows what was sent: without what the client left out of the opening."""
+        start, stop = self.gap or (0, 0)
+        left = [step for step in self.opening if not start <= step.depth < stop]
+        if len(left) == len(self.opening):
+            return self
+        other = copy.copy(self)
+        other._show(left)
+        return other
 
     @property
     def length(self) -> int:
@@ -70,7 +91,17 @@ class Beginning:
         """Have read the path from this depth on. Raises StoreError, and MessageNotFound for one that is gone."""
         if depth < self.top and self._reach is not None:
             above = await self._reach(self.steps[0].id, depth)
-            self.steps = [*above[:-1], *self.steps]
+            self._path = [*above[:-1], *self._path]
+            self.steps = self._without_opening(self._path)
+
+    def _without_opening(self, steps: Sequence[Step]) -> list[Step]:
+        """In windows their places are empty, as those of deleted messages are."""
+        if not self._opening:
+            return list(steps)
+        return [
+            Step(step.depth, step.message, step.id, deleted=True) if step.depth in self._opening else step
+            for step in steps
+        ]
 
     def as_sent(self) -> list[Step]:
         """What the client sent and what stands above it, in the stored form with the reasoning as sent.
@@ -84,7 +115,8 @@ class Beginning:
             there = [s for s in there if not self.gap[0] <= s.depth < self.gap[1]]
         above = len(there) - len(self.sent)
         return there[:above] + [
-            _as_sent(step, sent) for step, sent in zip(there[above:], self.sent, strict=True)
+            step if step.depth in self._opening else _as_sent(step, sent)
+            for step, sent in zip(there[above:], self.sent, strict=True)
         ]
 
 

@@ -90,7 +90,9 @@ class Choosing:
             reason = "user"
         if above is not None and reason not in REASONS_TO_LOOK_UP:
             span = settled(beginning.steps, above.epoch.span)
-            if reason is None and (span is None or not is_grown(above, shown(beginning.steps, span))):
+            if reason is None and (
+                span is None or not is_grown(above, shown(beginning.steps, span), beginning.opening)
+            ):
                 reason = "deletion"
         if reason is None and span is not None and self._told is None:
             ready = await self._begun_ahead()

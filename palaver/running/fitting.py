@@ -91,6 +91,8 @@ class Fitting:
         settings = inner.over(model.window.over(asked.outer))
         mode = mode_of(asked.asks, settings, exact=beginning.exact)
         size = await self._size(model, settings, mode, told)
+        if mode == "strict":
+            beginning = beginning.as_left_out()
         made = Making(asked, beginning, model, options, settings, size)
         if mode == "strict":
             return self._kept_whole(made, *await strict(made, self._counting(made)))
@@ -183,7 +185,7 @@ class Fitting:
         if reason is None and above is not None:
             if above.epoch.span != span or _is_sent_otherwise(above, made.beginning, steps):
                 reason = "user"
-            elif not is_grown(above, steps):
+            elif not is_grown(above, steps, made.beginning.opening):
                 reason = "deletion"
         chosen = Chosen(span=span, steps=steps, reason=reason, prompt_tokens=prompt_tokens)
         return self._made(made, "strict", chosen)
@@ -200,7 +202,7 @@ class Fitting:
             and break_reason(beside, made.model.name) is None
             and beside.epoch.span == chosen.span
             and beside.is_strict is (mode == "strict")
-            and is_grown(beside, chosen.steps)
+            and is_grown(beside, chosen.steps, beginning.opening)
         ):
             epoch = beside.epoch  # asked again
         else:
@@ -213,7 +215,11 @@ class Fitting:
                 began=now,
             )
         seen, left_out = seen_and_left_out(
-            beginning.length, chosen.span, chosen.steps, by_client=mode == "strict"
+            beginning.length,
+            chosen.span,
+            chosen.steps,
+            by_client=mode == "strict",
+            opening=beginning.opening,
         )
         receipt = Receipt(
             model=made.model.name,
@@ -224,7 +230,7 @@ class Fitting:
             path=beginning.length,
             seen=seen,
             left_out=left_out,
-            instructions=len(beginning.instructions),
+            instructions=len(beginning.instructions) - len(beginning.opening),
             tools=len(made.asked.window.tools),
             context_size=made.size,
             reserved=made.reserved(mode, chosen.prompt_tokens),

@@ -45,8 +45,10 @@ class Hurry:
         self._now.clear()
 
 
-def final(receipt: Receipt, outcome: Outcome) -> Receipt:
+def final(receipt: Receipt | None, outcome: Outcome) -> Receipt | None:
     """The receipt of a turn that has ended: with what its engine counted, and what is to be known of that."""
+    if receipt is None:
+        return None
     usage = outcome.usage
     return msgspec.structs.replace(
         receipt,
@@ -109,12 +111,20 @@ async def keep_batches(
 ) -> None:
     """Keep in batches what has come of a reply, and what its model is shown, so that both outlive this process.
 
-    Goes on until it is cancelled. Raises LeaseLost.
+    A reply that holds its text back is kept as it comes, and told once it is kept. Goes on until it is cancelled.
+    Raises LeaseLost.
     """
     batch = logged = 0
     noted: Fitted | None = None
     while True:
-        await asyncio.sleep(interval)
+        if live.holds and noted is not None:
+            await live.news(logged)
+        elif live.holds:  # a prompt may take long: what it shows is noted before anything comes of it
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(interval):
+                    await live.news(logged)
+        else:
+            await asyncio.sleep(interval)
         deltas, fitted = live.events[logged:], shown()
         try:
             if fitted is not None and fitted is not noted:
@@ -123,8 +133,10 @@ async def keep_batches(
             if deltas:
                 await store.log(turn, lease, batch, deltas)
                 logged += len(deltas)
+                live.release(logged)
                 batch += 1
         except LeaseLost:
             raise
         except StoreError as error:
             log.warning("a reply's batch could not be kept", turn=turn, error=error.message)
+            await asyncio.sleep(interval)

@@ -250,4 +250,6 @@ def _chat_settings(config: Config) -> ChatSettings:
         max_wait=config.max_wait,
         keep_temporary=config.temporary_hours * 3600,
         window=window_of(config),
+        titles=config.titles,
+        title_model=config.title_model or None,
     )

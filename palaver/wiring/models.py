@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +114,22 @@ def catalog_of(config: Config, kept: Kept | None = None) -> tuple[ModelCatalog, 
         fallbacks=fallbacks,
         windows=windows_of(config),
     )
+    _check_title_model(config, here)
     return catalog, default
+
+
+def _check_title_model(config: Config, here: Mapping[str, ModelSpec]) -> None:
+    """Raises ConfigError where `title_model` names no model, or one that makes no titles."""
+    name = config.title_model
+    while name in config.alias:
+        name = config.alias[name]
+    if not name or name.partition("/")[0] in config.upstream:
+        return
+    if name not in here:
+        raise ConfigError(f"title_model: there is no model {config.title_model!r}", setting="title_model")
+    engine = here[name].engine
+    if "titles" not in engine.capabilities and not isinstance(engine, GoneEngine):
+        raise ConfigError(f"title_model: {config.title_model} makes no titles", setting="title_model")
 
 
 def _default(config: Config, added: list[AddedModel], shared: Shared) -> tuple[list[ModelSpec], str]:
@@ -236,4 +252,5 @@ def llama_settings(config: Config, path: Path, name: str) -> LlamaSettings:
         slots=config.slots,
         context=config.context or None,
         threads=config.threads or None,
+        titles=path.resolve() != POCKET.resolve(),  # a demo has nothing to say there
     )

@@ -86,8 +86,10 @@ async def test_a_request_that_is_repeated_hears_all_of_them_again(
     again = await chat.say(request("which?", parameters=THREE, attempt=attempt))
     assert (again.turn, again.replies()) == (first.turn, first.replies())
     assert (again.outcome, first.outcome) == (await first.ended(), again.outcome)
-    logprobs = [TokenLogprob("o", -0.5), TokenLogprob("ne", -0.25)]
-    assert again.events[:2] == [ContentDelta("o", 0, logprobs), ContentDelta("ne")]
+    assert again.events[:2] == [
+        ContentDelta("o", 0, [TokenLogprob("o", -0.5)]),
+        ContentDelta("ne", 0, [TokenLogprob("ne", -0.25)]),
+    ]
     assert len(again.events) == len(first.events)
     assert len(engine.plays) == 1
 

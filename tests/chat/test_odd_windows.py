@@ -249,8 +249,8 @@ async def test_reading_up_a_long_path_reads_each_message_once(store: WatchedStor
     read: list[int] = []
     path = store.path
 
-    async def watched(owner: str, message: str, since: int = 0) -> Any:
-        steps = await path(owner, message, since)
+    async def watched(owner: str, message: str, since: int = 0, *, attachments: bool = True) -> Any:
+        steps = await path(owner, message, since, attachments=attachments)
         read.append(len(steps))
         return steps
 

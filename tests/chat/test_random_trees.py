@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from palaver.stores.sqlite_upkeep import check
+from tests.chat.open_trees import OpenTree
 from tests.chat.trees import Tree
 
 TREES, TURNS, PORTIONS = 1000, 12, 20
@@ -30,3 +31,13 @@ async def test_a_long_tree_is_sound(tmp_path: Path) -> None:
     await tree.grow(300)
     assert len(tree.epochs) > 20
     assert check(tmp_path / "palaver.db").findings == []
+
+
+async def test_what_conversations_open_with_and_what_is_said_for_once(tmp_path: Path) -> None:
+    opened = passed = grown = 0
+    for seed in range(60):
+        tree = OpenTree(tmp_path / f"{seed}.db", seed)
+        await tree.grow(20)
+        opened, passed, grown = opened + tree.opened, passed + tree.passed, grown + tree.grown
+        assert check(tmp_path / f"{seed}.db").findings == []
+    assert min(opened, passed, grown) > 100

@@ -61,8 +61,8 @@ async def test_an_answer_of_a_while_ago_is_told_again_event_by_event(
     assert again.events == [
         ReasoningDelta("hm"),
         ReasoningDelta(", well"),
-        ContentDelta("hel", logprobs=[TokenLogprob("hel", -0.5), TokenLogprob("lo", -0.5)]),
-        ContentDelta("lo"),
+        ContentDelta("hel", logprobs=[TokenLogprob("hel", -0.5)]),
+        ContentDelta("lo", logprobs=[TokenLogprob("lo", -0.5)]),
         ToolCallDelta(0, "call_1", "look", '{"'),
         ToolCallDelta(0, arguments='at":1}'),
     ]

@@ -58,6 +58,8 @@ CAPABILITIES = SAMPLING | {
     "settle",
     "completions",
     "embeddings",
+    "titles",
+    "paid",
 }
 """All the words there are; see `Engine.capabilities`."""
 

@@ -43,6 +43,7 @@ CHAT = SAMPLING | {
     *("reasoning", "reasoning_effort", "chat_template_kwargs"),
     *("logprobs", "echo", "count", "prefill", "settle", "completions"),
 }
+TITLES = frozenset({"titles"})
 TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 LEAST_PIECE = 32
 """Tokens that are prefilled at once while nobody waits, at least."""
@@ -82,7 +83,8 @@ class WorkerEngine:
     def capabilities(self) -> frozenset[str]:
         if self.embeds:
             return frozenset({"embeddings"})
-        return CHAT | (TOOLS if self._planner.has_tools else frozenset())
+        tools = TOOLS if self._planner.has_tools else frozenset()
+        return CHAT | tools | (TITLES if self.gguf.has_chat_template else frozenset())
 
     @property
     def embeds(self) -> bool:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 import msgspec
 
+from palaver.core.errors import EngineUnavailable
+from palaver.core.turn import EngineEvent
+from palaver.core.window import Window
+from palaver.engines.base import Options
 from palaver.engines.llama.embedding import embedding_settings
-from palaver.engines.llama.engine import WorkerEngine
+from palaver.engines.llama.engine import TITLES, WorkerEngine
 from palaver.engines.llama.footprint import Footprint, fitting_context, footprint, token_bytes
 from palaver.engines.llama.gguf import Gguf, inspect
 from palaver.engines.llama.kv.identity import (
@@ -77,6 +84,17 @@ class LlamaEngine(WorkerEngine):
     def slot_context(self) -> int:
         """The context of one slot, in tokens."""
         return self._context
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities - (frozenset() if self.settings.titles else TITLES)
+
+    async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
+        if options.idle and not self._supervisor.is_at_hand:
+            raise EngineUnavailable("Other models would have to make room for this one.")
+        async with aclosing(super().generate(window, options)) as events:
+            async for event in events:
+                yield event
 
     async def start(self) -> None:
         """Start the worker now. Raises EngineUnavailable where it cannot be."""

@@ -85,6 +85,10 @@ class ModelMemory:
         """How many models wait for room."""
         return len(self._queue)
 
+    def has_room(self, tenant: Tenant) -> bool:
+        """Whether nobody waits for room, and there is enough for this model, or it has it."""
+        return tenant in self._loaded or (not self._queue and tenant.size <= self._free())
+
     async def take(self, tenant: Tenant) -> None:
         """Room for this model, to be given back. Waits for it where models that are in use have it.
 

@@ -20,7 +20,7 @@ from palaver.core.message import Message
 from palaver.core.turn import EngineEvent, Finish
 from palaver.core.window import Window
 from palaver.engines.base import Embedded, KvCache, Options
-from palaver.engines.llama.engine import CHAT, TOOLS, WorkerEngine
+from palaver.engines.llama.engine import CHAT, TITLES, TOOLS, WorkerEngine
 from palaver.engines.llama.footprint import token_bytes
 from palaver.engines.llama.kv.identity import Identity, layout_of, model_hash, template_hash
 from palaver.engines.llama.kv.saving import erased
@@ -81,7 +81,7 @@ class RemoteEngine:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return CHAT | TOOLS if self._running is None else self._running.engine.capabilities
+        return CHAT | TOOLS | TITLES if self._running is None else self._running.engine.capabilities
 
     @property
     def waiting(self) -> int:

@@ -24,13 +24,16 @@ from palaver.engines.llama.sending import Request, prepared
 from palaver.engines.llama.workers import Use, Worker, Workers
 
 NO_CALL = "the model made no tool call although one was required"
+NEEDED = "Every slot of the model holds what a conversation's next turn needs."
 MakePlan = Callable[[Options], Awaitable[Plan]]
 
 
 class _Stay:
-    """What one reply has of the engine: a place, and as they come a worker and a slot in it."""
+    """What one reply has of the engine: a place, and as they come a worker and a slot in it. One in `idle` time leaves
+    nothing in the slot."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle: bool) -> None:
+        self.idle = idle
         self.use: Use | None = None
         self.seat: Seat | None = None
         self.request: Completion | None = None
@@ -68,13 +71,15 @@ class Replying:
             prefix=plan.prefix,
             epoch=window.epoch,
             kept=window.kept,
+            ahead=options.idle,
         )
-        await self._places.take(window)
-        stay = _Stay()
+        await (self._places.take_ahead() if options.idle else self._places.take(window))
+        stay = _Stay(idle=options.idle)
         try:
             stay.use = await self._workers.use()
             seat = stay.seat = await self._slots.take(ask, stay.use.worker)
-            assert seat is not None  # only work ahead of turns goes without
+            if seat is None:  # a turn never goes without
+                raise EngineUnavailable(NEEDED)
             asked = await prepared(plan, stay.use.worker, echo=options.parameters.echo)
             stay.cached = await self._in_pieces(plan, asked, ask, seat, stay.use.worker)
             fields = asked.fields | {"cache_prompt": seat.reuse}
@@ -160,7 +165,8 @@ class Replying:
             return finish
         if stay.cached is not None and usage.cached_tokens is not None:
             usage = msgspec.structs.replace(usage, cached_tokens=min(stay.cached, usage.cached_tokens))
-        self._slots.ended(seat, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+        cached = None if stay.idle else usage.cached_tokens  # what is counted is what turns cost
+        self._slots.ended(seat, usage.prompt_tokens, usage.completion_tokens, cached)
         return msgspec.structs.replace(finish, usage=usage)
 
     def _end(self, stay: _Stay) -> None:
@@ -182,6 +188,8 @@ class Replying:
 
     def _free(self, stay: _Stay) -> None:
         if stay.seat is not None:
+            if stay.idle:
+                stay.seat.condemn()
             self._slots.give_back(stay.seat)
         if stay.use is not None:
             stay.use.release()

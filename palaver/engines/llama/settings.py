@@ -32,6 +32,7 @@ class LlamaSettings(msgspec.Struct, frozen=True):
     seconds: `stall_timeout` is how long the worker may say nothing before it is given up, `start_timeout` how long it
     may take to load the model; None is two minutes, and more for a large file (`loading_seconds`). `pooling` is
     set by the engine for a model that makes vectors of texts, see `Gguf`; its `batch` is the longest text.
+    `titles` says whether it is worth asking for titles of conversations.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class LlamaSettings(msgspec.Struct, frozen=True):
     stall_timeout: float = 300.0
     start_timeout: float | None = None
     pooling: int = 0
+    titles: bool = True
 
     def check(self) -> None:
         """Raises ConfigError for a value that cannot be used; its `setting` is the field's name."""

@@ -86,6 +86,11 @@ class Supervisor:
         return self._worker if self._worker is not None and self._worker.alive else None
 
     @property
+    def is_at_hand(self) -> bool:
+        """Whether the worker runs, or could be started without another model making room for it."""
+        return self.running is not None or self._memory.has_room(self)
+
+    @property
     def loading(self) -> float | None:
         """How much of the model is loaded while it is being loaded, from 0 to 1; 0 where it cannot be known.
 

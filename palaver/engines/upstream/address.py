@@ -57,3 +57,18 @@ def is_public(url: str) -> bool:
         return ip_address(host).is_global
     except ValueError:
         return "." in host and not host.endswith(PRIVATE)
+
+
+def by_place(url: str) -> set[str]:
+    """What a server can do because of where it is, as `Engine.capabilities` has it. What one on this machine is
+    asked is taken to cost nothing."""
+    return ({"remote_media"} if is_public(url) else set()) | (set() if _is_here(url) else {"paid"})
+
+
+def _is_here(url: str) -> bool:
+    """Whether a host is this machine, as far as its name tells."""
+    host = (URL(url).host or "").rstrip(".").lower()
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -19,7 +19,7 @@ from palaver.core.turn import ContentDelta, EngineEvent, Finish, TokenLogprob, T
 from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Embedded, KvCache, Options
 from palaver.engines.choices import GenerateOne, several
-from palaver.engines.upstream.address import is_public
+from palaver.engines.upstream.address import by_place
 from palaver.engines.upstream.asking import ask, now
 from palaver.engines.upstream.body import Request, chat_request, completion_request, embedding_request
 from palaver.engines.upstream.checking import WORTH_SAYING, Checks, count_is_off, cut_warning, model_warning
@@ -43,7 +43,7 @@ CAPABILITIES = SAMPLING | {
     *("tools", "tool_choice", "parallel_tool_calls"),
     *("json_object", "json_schema", "regex", "grammar"),
     *("reasoning", "reasoning_effort", "chat_template_kwargs", "logprobs"),
-    *("extra", "prefill", "completions", "embeddings"),
+    *("extra", "prefill", "completions", "embeddings", "titles"),
 }
 SURELY_FITS = 0.9
 """A prompt of about so much of the context, or less, was not cut."""
@@ -108,7 +108,7 @@ class UpstreamEngine:
     def capabilities(self) -> frozenset[str]:
         """All that such servers can do. What this kind of server, or the model, does not is refused by name when
         it is asked for: `generate` raises UnsupportedParameter, or the server refuses it in its own words."""
-        return CAPABILITIES | ({"remote_media"} if is_public(self._server.root) else set())
+        return CAPABILITIES | by_place(self._server.root)
 
     async def kind(self) -> Kind:
         """What kind of server it is, asked where it is not known; ``other`` where it cannot be told."""

@@ -149,6 +149,24 @@ def test_only_a_public_server_may_fetch_remote_addresses(base_url: str, may_fetc
     assert ("remote_media" in UpstreamEngine("house", base_url).capabilities) is may_fetch
 
 
+@pytest.mark.parametrize(
+    ("base_url", "costs"),
+    [
+        ("http://localhost:11434", False),
+        ("http://127.0.0.1:8000/v1", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:11434", False),
+        ("http://ollama.localhost", False),
+        ("https://api.openai.com/v1", True),
+        ("http://192.168.1.7:8000", True),
+        ("http://gpu.lan:8000", True),
+        ("http://localhost.example.com", True),
+    ],
+)
+def test_what_is_not_on_this_machine_may_cost_something(base_url: str, costs: bool) -> None:
+    assert ("paid" in UpstreamEngine("house", base_url).capabilities) is costs
+
+
 def test_a_kind_that_is_none() -> None:
     with pytest.raises(ConfigError, match="there are: together, openai, vllm"):
         UpstreamEngine("house", "http://h", kind="vllama")  # type: ignore[arg-type]

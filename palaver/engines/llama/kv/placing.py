@@ -179,11 +179,13 @@ def _is_own_now(slot: Slot, ask: Ask) -> bool:
 def _expendable(free: Sequence[Slot], ask: Ask, *, can_save: bool) -> list[Slot]:
     """The slots that work ahead of a turn may take. What cannot be saved stays where it was used after the
     conversation itself was, and the conversation's own in any case; what can be is taken only for want of others. What
-    the same epoch has is gone on with."""
+    the same epoch has is gone on with; a prompt without one, as of a title or a text, goes on with nothing."""
 
     def lasts(slot: Slot) -> bool:
         holding = slot.holding
-        return holding is None or holding.left or holding.is_like(ask) or (can_save and holding.kept)
+        if holding is None or holding.left or (can_save and holding.kept):
+            return True
+        return bool(ask.epoch) and holding.is_like(ask)
 
     own = [slot for slot in free if _is_own_now(slot, ask)]
     since = min((slot.used for slot in own), default=0)

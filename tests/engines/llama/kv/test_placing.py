@@ -328,3 +328,11 @@ def test_the_epoch_to_come_goes_on_where_it_was_begun() -> None:
 
 def test_nothing_free_is_nothing() -> None:
     assert choose([], ask("a")) is None
+
+
+def test_a_title_takes_no_slot_that_holds_a_text() -> None:
+    """Neither belongs to a conversation or an epoch, and what is computed of a text is for the next one like it."""
+    title = Ask(owner="ada", conversation=None, prefix=Prefix.of_parts([b"name it"]), ahead=True)
+    text = Holding(owner="ada", conversation=None, prefix=Prefix.of_parts([b"def f" * 900]), tokens=1000)
+    for can_save in (False, True):
+        assert choose([Slot(number=0, holding=text, used=1)], title, can_save=can_save) is None
