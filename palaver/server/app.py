@@ -7,8 +7,6 @@ the API's error body. Every reply carries `x-request-id`, and those of an admitt
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -27,14 +25,18 @@ from palaver.chat import Chat
 from palaver.core.errors import BodyTooLarge, NotFound, StoreError
 from palaver.deletion import Deletion
 from palaver.server.auth import Guard
+from palaver.server.body import drain
 from palaver.server.branches import Branches
 from palaver.server.cache import KvCaches
+from palaver.server.compactions import Compactions
 from palaver.server.completions import Completions
+from palaver.server.conversation_items import ConversationItems
 from palaver.server.conversations import Conversations
 from palaver.server.deletion import Deletions
 from palaver.server.embeddings import Embeddings
 from palaver.server.errors import error_response, is_foreseen
 from palaver.server.exchange import KEY, ClientGone, Exchange, exchange_of
+from palaver.server.file_routes import Files
 from palaver.server.keyring import Keyring
 from palaver.server.keys import ApiKeys
 from palaver.server.metering import Meters
@@ -42,24 +44,17 @@ from palaver.server.models import Models
 from palaver.server.openapi import UNVERSIONED, VARIABLE, openapi
 from palaver.server.pages import documentation, welcome
 from palaver.server.receipts import Receipts
+from palaver.server.response_items import ResponseItems
+from palaver.server.responses import Responses
 from palaver.server.route import Handler, Operation, json_response
 from palaver.server.settings import ServerSettings
+from palaver.server.stored_completions import StoredCompletions
 from palaver.server.text_completions import TextCompletions
 
 __all__ = ["ServerSettings", "build_app"]
 
 CLIENT_GONE = 499
 """The status in the log of a request whose client left before the reply began; nginx's number for it."""
-RESPONSES = "/responses"
-NO_RESPONSES = (
-    "palaver does not speak the Responses API yet. Use chat completions: /v1/chat/completions. (OpenAI Agents SDK: "
-    '`set_default_openai_api("chat_completions")`; Vercel AI SDK: `openai.chat("MODEL")`; LangChain: '
-    "`use_responses_api=False`.)"
-)
-DRAIN_BYTES = 64 * 1024 * 1024
-DRAIN_SECONDS = 5.0
-"""How much of a body that is refused is still read and dropped, and for how long: a client that sends all
-before it listens would see a broken connection in place of the reply."""
 
 log = structlog.get_logger(__name__)
 
@@ -83,12 +78,18 @@ class _Door:
         operations = [
             *Receipts(chat, settings).operations(),
             *Completions(chat, settings).operations(),
+            *StoredCompletions(chat, settings).operations(),
+            *Compactions(chat, settings).operations(),
+            *ResponseItems(chat, settings).operations(),
+            *Responses(chat, settings).operations(),
             *TextCompletions(chat, settings).operations(),
             *Embeddings(chat, settings).operations(),
             *Models(chat.catalog).operations(),
-            *Conversations(chat.store).operations(),
+            *Conversations(chat, settings).operations(),
+            *ConversationItems(chat, settings).operations(),
             *Branches(chat.store, settings).operations(),
             *Deletions(Deletion(chat), chat.store, settings).operations(),
+            *Files(chat.store).operations(),
             *KvCaches(chat).operations(),
             *ApiKeys(chat.store, self._keyring, settings).operations(),
             *self._operations(),
@@ -216,7 +217,7 @@ class _Door:
             {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
         )
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        await _drain(receive)
+        await drain(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _health(self, request: Request) -> Response:
@@ -281,18 +282,4 @@ def _routing_error(error: HTTPException, scope: Scope) -> Exception:
         allowed = (error.headers or {}).get("Allow", "")
         return HTTPException(405, f"{scope['method']} is not possible here: {allowed} is.", error.headers)
     asked = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
-    if scope["path"].startswith(RESPONSES):
-        return NotFound(NO_RESPONSES)
     return NotFound(f"There is nothing at {asked[:200]}. `/docs` lists what there is.")
-
-
-async def _drain(receive: Receive) -> None:
-    """Read on and drop what comes, within bounds."""
-    left = DRAIN_BYTES
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while left > 0:
-                message = await receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
-                    return
-                left -= len(message["body"])

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.message import (
+    REFERENCE,
     AudioPart,
     AudioUrlPart,
     FilePart,
@@ -74,7 +75,7 @@ def _check_file(part: FilePart, place: str, remote: bool, settings: ServerSettin
         raise InvalidRequest(f"Input required: `{place}.file_data` is missing.", param=f"{place}.file_data")
     elif not remote:
         raise UnsupportedParameter(
-            f"No file can be named by its id here: send its bytes as `{place}.file_data`.",
+            f"No file here has this id: send its bytes as `{place}.file_data`.",
             param=f"{place}.file_id",
         )
 
@@ -102,6 +103,8 @@ def _check_data_url(url: str, param: str, settings: ServerSettings) -> None:
     head, comma, data = url.partition(",")
     if not comma:
         raise InvalidRequest(f"`{param}` is no data: URL: it has no comma.", param=param)
+    if head.endswith(f";{REFERENCE}"):
+        raise InvalidRequest(f"`{param}` has the hash of its bytes: send the bytes, as base64.", param=param)
     if head.endswith(";base64"):
         _check_base64(data, param, settings)
     else:

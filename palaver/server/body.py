@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
+from starlette.types import Receive
 
 from palaver.core.errors import BodyTooLarge, InvalidRequest
 from palaver.server.exchange import ClientGone, exchange_of
@@ -30,6 +33,12 @@ WORDS = {
     "object": "an object",
     "null": "null",
 }
+
+
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_SECONDS = 5.0
+"""How much of a body that is refused is still read and dropped, and for how long: a client that sends all
+before it listens would see a broken connection in place of the reply."""
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -58,6 +67,18 @@ async def read_body(request: Request, limit: int) -> bytes:
             return b"".join(chunks)
 
 
+async def drain(receive: Receive) -> None:
+    """Read on and drop what comes, within bounds."""
+    left = DRAIN_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+                left -= len(message["body"])
+
+
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than this server accepts ({limit} bytes).")
 
@@ -80,8 +101,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T], choices: Choices | Non
         raise too_deep() from None
 
 
-def decode_fields(values: Mapping[str, str], kind: type[T], choices: Choices | None = None) -> T:
-    """The values of a query. Raises InvalidRequest."""
+def decode_fields(values: Mapping[str, str | list[str]], kind: type[T], choices: Choices | None = None) -> T:
+    """The values of a query; a list has those of a parameter that may come several times. Raises InvalidRequest."""
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -118,8 +139,23 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
-def explained(error: msgspec.ValidationError, choices: Choices) -> InvalidRequest:
-    """msgspec's error as the API says it: ``$.messages[3].role`` becomes the param ``messages[3].role``.
+def decode_item(
+    raw: msgspec.Raw, decoder: msgspec.json.Decoder[T], at: str, choices: Choices | None = None
+) -> T:
+    """The value of a part of a body that was left raw. `at` is its place in the body. Raises InvalidRequest."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise explained(error, choices or {}, at) from None
+    except RecursionError:
+        raise too_deep(at) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidRequest(f"`{at}` is not valid JSON.", param=at) from None
+
+
+def explained(error: msgspec.ValidationError, choices: Choices, at: str = "") -> InvalidRequest:
+    """msgspec's error as the API says it: ``$.messages[3].role`` becomes the param ``messages[3].role``. `at` is the
+    place in the body of what was decoded; `choices` are of that.
 
     >>> error = msgspec.ValidationError("Expected `str`, got `int` - at `$.messages[3].role`")
     >>> explained(error, {}).message
@@ -128,12 +164,13 @@ def explained(error: msgspec.ValidationError, choices: Choices) -> InvalidReques
     place = PLACE.fullmatch(str(error))
     if place is None:
         return InvalidRequest(str(error))
-    what, path = place["what"], (place["path"] or "").replace("[...]", "")
+    what, inner = place["what"], (place["path"] or "").replace("[...]", "")
+    path = at + ("." if at and inner and not inner.startswith("[") else "") + inner
     if missing := MISSING.fullmatch(what):
         path = f"{path}.{missing['field']}" if path else missing["field"]
         return InvalidRequest(f"Input required: `{path}` is missing.", param=path)
     name = f"A key of `{path}`" if place["key"] else f"`{path}`" if path else "The body"
-    return InvalidRequest(f"{name} {_must(what, path, choices)}", param=path or None)
+    return InvalidRequest(f"{name} {_must(what, inner, choices)}", param=path or None)
 
 
 def _must(what: str, path: str, choices: Choices) -> str:

@@ -16,11 +16,11 @@ from palaver.server.conversation_shapes import (
     USER_HEADERS,
     ConversationBody,
     ConversationQuery,
-    ItemPage,
+    MessagePage,
     PageQuery,
     conversation_body,
     find,
-    item_page,
+    message_page,
 )
 from palaver.server.exchange import exchange_of
 from palaver.server.headers import NAME_LENGTH
@@ -64,7 +64,7 @@ class Branches:
                 description="Those of all branches, in the order in which they came; each names its `parent`. What "
                 "was asked again, edited or continued stands beside what was there before.",
                 query=PageQuery,
-                reply=ItemPage,
+                reply=MessagePage,
                 **common,
             ),
             Operation(
@@ -72,9 +72,9 @@ class Branches:
                 path="/conversations/{conversation}/leaves",
                 handler=self.leaves,
                 summary="The ends of a conversation's branches",
-                description="The latest first. `items` with `to` has the branch that leads to one of them.",
+                description="The latest first. `/messages` with `to` has the branch that leads to one of them.",
                 query=PageQuery,
-                reply=ItemPage,
+                reply=MessagePage,
                 **common,
             ),
             Operation(
@@ -83,7 +83,7 @@ class Branches:
                 handler=self.set_head,
                 scope="write",
                 summary="Choose a branch",
-                description="The message becomes the head: `items` shows the path to it, and the next turn goes on "
+                description="The message becomes the head: `/items` shows the path to it, and the next turn goes on "
                 "there. Any message will do, also one in the middle. Nothing is deleted.",
                 query=ConversationQuery,
                 body=HeadRequest,
@@ -112,7 +112,7 @@ class Branches:
         found = await self._store.tree(
             exchange_of(request).owner, conversation.id, after=query.after, limit=query.limit + 1
         )
-        return json_response(item_page(found, query.limit))
+        return json_response(message_page(found, query.limit))
 
     async def leaves(self, request: Request) -> Response:
         query = decode_fields(request.query_params, PageQuery)
@@ -120,7 +120,7 @@ class Branches:
         found = await self._store.leaves(
             exchange_of(request).owner, conversation.id, after=query.after, limit=query.limit + 1
         )
-        return json_response(item_page(found, query.limit))
+        return json_response(message_page(found, query.limit))
 
     async def set_head(self, request: Request) -> Response:
         asked = decode(await read_body(request, self._settings.max_body_bytes), _head)

@@ -54,7 +54,7 @@ def shown_logprobs(tokens: Sequence[TokenLogprob], shape: LogprobShape) -> Logpr
     has_tops = any(token.top for token in tokens)
     return Logprobs(
         tokens=[token.token for token in tokens],
-        token_logprobs=[_number(token) for token in tokens],
+        token_logprobs=[finite(token) for token in tokens],
         token_ids=ids if len(ids) == len(tokens) else UNSET,
         top_logprobs=tops_by_token(tokens[0]) if has_tops else UNSET,
         content=[_shown(token) for token in tokens] if has_tops else UNSET,
@@ -63,7 +63,7 @@ def shown_logprobs(tokens: Sequence[TokenLogprob], shape: LogprobShape) -> Logpr
 
 def tops_by_token(token: TokenLogprob) -> dict[str, float]:
     """The likeliest tokens in the place of one, as Together has them."""
-    return {top.token: _number(top) for top in token.top}
+    return {top.token: finite(top) for top in token.top}
 
 
 def token_pieces(text: str, tokens: Sequence[TokenLogprob]) -> list[tuple[str, TokenLogprob]]:
@@ -78,16 +78,17 @@ def together_piece(text: str, token: TokenLogprob) -> dict[str, Any]:
     delta: dict[str, Any] = {"role": "assistant", "content": text}
     if token.id is not None:
         delta["token_id"] = token.id
-    piece: dict[str, Any] = {"delta": delta, "logprobs": _number(token)}
+    piece: dict[str, Any] = {"delta": delta, "logprobs": finite(token)}
     if token.top:
         piece["top_logprobs"] = tops_by_token(token)
     return piece
 
 
 def _shown(token: TokenLogprob) -> ShownToken:
-    tops = [TopToken(top.token, _number(top), top.bytes) for top in token.top]
-    return ShownToken(token.token, _number(token), token.bytes, tops)
+    tops = [TopToken(top.token, finite(top), top.bytes) for top in token.top]
+    return ShownToken(token.token, finite(token), token.bytes, tops)
 
 
-def _number(token: TopLogprob) -> float:
+def finite(token: TopLogprob) -> float:
+    """A token's log probability as JSON can say it."""
     return max(token.logprob, IMPOSSIBLE)

@@ -113,9 +113,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """A whole reply. `prompt` holds the prompt where `echo` was asked for, and is else empty; `context` the receipt
     where that was asked for.
 
-    What follows is in a stored reply that is asked for later: `status` and `error` say how its turn
-    ended and why, `served_as` is the engine's own name of the model, `tried` are models that failed before it. A
-    reply that was cut off has the finish reason ``length``; a turn that failed before any text has no choices.
+    What follows is in a stored reply that is asked for later: `metadata` are the notes kept with it, `status` and
+    `error` say how its turn ended and why, `served_as` is the engine's own name of the model, `tried` are models that
+    failed before it. A reply that was cut off has the finish reason ``length``; a turn that failed before any text has
+    no choices.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     usage: CompletionUsage | None
     warnings: list[CompletionWarning] | UnsetType = UNSET
     context: ReceiptBody | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
     status: TurnState | UnsetType = UNSET
     error: ErrorDetail | UnsetType = UNSET
     served_as: str | UnsetType = UNSET
@@ -188,6 +190,7 @@ def stored_completion(turn: TurnRecord) -> Completion:
         ],
         usage=usage_of(turn.usage),
         warnings=[CompletionWarning(message) for message in turn.warnings] or UNSET,
+        metadata=turn.metadata,
         status=turn.state,
         error=error,
         served_as=UNSET if turn.served_as is None else turn.served_as,

@@ -28,6 +28,7 @@ from palaver.server.exchange import Caller
 from palaver.server.headers import NAME_LENGTH, attempt_of, is_together, on_leave_of
 from palaver.server.names import conversation_of, end_user_of, is_task
 from palaver.server.parameters import (
+    asked_window,
     check_parameters,
     check_template_arguments,
     extra_parameters,
@@ -177,19 +178,10 @@ def chat_request(
 def _window(body: CompletionRequest) -> WindowSettings:
     """How the request has its window chosen. Raises InvalidRequest for what contradicts itself."""
     asked = body.window
-    settings = WindowSettings(mode=asked) if isinstance(asked, str) else asked or WindowSettings()
     said = WindowSettings(
         truncation=body.truncation, context_length_exceeded_behavior=body.context_length_exceeded_behavior
     )
-    for name in ("truncation", "context_length_exceeded_behavior"):
-        inner = getattr(settings, name)
-        if inner is not None and getattr(said, name) not in (None, inner):
-            raise InvalidRequest(f"`window.{name}` and `{name}` differ; send one of them.", param=name)
-    mode, param = ("window", "truncation") if body.truncation else ("window.mode", "window.truncation")
-    settings = said.over(settings)
-    if (settings.mode, settings.truncation) in (("auto", "disabled"), ("strict", "auto")):
-        raise InvalidRequest(f"`{mode}` and `{param}` contradict each other.", param=param)
-    return settings
+    return asked_window(WindowSettings(mode=asked) if isinstance(asked, str) else asked, said)
 
 
 def _check_tool_messages(messages: Sequence[Message], capabilities: frozenset[str], model: str) -> None:

@@ -14,6 +14,7 @@ from palaver.server.completion_logprobs import shown_logprobs, together_piece, t
 from palaver.server.completion_reply import ReplyForm, shown_warnings, usage_of
 from palaver.server.errors import error_event
 from palaver.server.receipt_shapes import ReceiptBody
+from palaver.server.sse import Encoder
 
 CHUNK = "chat.completion.chunk"
 DONE = b"data: [DONE]\n\n"
@@ -25,7 +26,7 @@ Context = Callable[[], Awaitable[ReceiptBody | None]]
 _encode = msgspec.json.Encoder().encode
 
 
-class Chunks:
+class Chunks(Encoder):
     """Encodes a reply as it comes, as the data of server-sent events.
 
     Between two chunks of one reply only the text differs, so the rest is encoded once: with the first event, for

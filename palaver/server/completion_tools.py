@@ -24,7 +24,7 @@ class FunctionTool(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function that the model may call. `name` has 1 to 64 letters, digits, ``_``, ``-`` and ``.``; `parameters` is
     the JSON schema of its arguments, an object's."""
 
-    name: str
+    name: Annotated[str, Meta(extra_json_schema={"pattern": f"^{NAME.pattern}$"})]
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -77,17 +77,18 @@ def asked_tools(
             )
         if choice not in NO_CHOICE:
             raise InvalidRequest("With `functions` goes `function_call`.", param="tool_choice")
-        found = _tools([(f"functions[{i}]", function) for i, function in enumerate(functions)])
+        found = read_tools([(f"functions[{i}]", function) for i, function in enumerate(functions)])
         return AskedTools(tools=found, choice=_choice(function_call, found, "function_call"), is_legacy=True)
     if function_call not in NO_CHOICE:
         raise InvalidRequest(
             "`function_call` goes with `functions`; with `tools` goes `tool_choice`.", param="function_call"
         )
-    found = _tools([(f"tools[{i}].function", tool.function) for i, tool in enumerate(tools or ())])
+    found = read_tools([(f"tools[{i}].function", tool.function) for i, tool in enumerate(tools or ())])
     return AskedTools(tools=found, choice=_choice(choice, found, "tool_choice"))
 
 
-def _tools(described: Sequence[tuple[str, FunctionTool]]) -> list[Tool]:
+def read_tools(described: Sequence[tuple[str, FunctionTool]]) -> list[Tool]:
+    """Functions, each with its place in the body. Raises InvalidRequest."""
     found: dict[str, Tool] = {}
     size = 0
     for place, function in described:
@@ -130,9 +131,9 @@ def _choice(
     """The choice as a word, as the bare name of a tool, or in one of the two forms of an object."""
     match choice:
         case ToolChoiceParam():
-            return NamedTool(_known(choice.function.name, tools, f"{param}.function.name"))
+            return NamedTool(known_tool(choice.function.name, tools, f"{param}.function.name"))
         case FunctionName():
-            return NamedTool(_known(choice.name, tools, f"{param}.name"))
+            return NamedTool(known_tool(choice.name, tools, f"{param}.name"))
         case None:
             return None
         case "auto":
@@ -143,10 +144,11 @@ def _choice(
             if not tools:
                 raise InvalidRequest(f"`{param}` is required, but there are no tools.", param=param)
             return "required"
-    return NamedTool(_known(choice, tools, param))
+    return NamedTool(known_tool(choice, tools, param))
 
 
-def _known(name: str, tools: Sequence[Tool], param: str) -> str:
+def known_tool(name: str, tools: Sequence[Tool], param: str) -> str:
+    """The name of a tool that there is. Raises InvalidRequest for one that there is not."""
     if all(tool.name != name for tool in tools):
         raise InvalidRequest(f"`{param}`: there is no tool named {name[:100]!r} in the request.", param=param)
     return name

@@ -1,4 +1,4 @@
-"""``/v1/chat/completions``: ask, look up, cancel."""
+"""``/v1/chat/completions``: ask and cancel; `stored_completions` has what is done with them later."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from starlette.responses import Response
 
 from palaver.chat import Chat
 from palaver.core import ids
-from palaver.core.errors import TurnNotFound, TurnRunning
+from palaver.core.errors import TurnNotFound
 from palaver.core.turn import TurnState
 from palaver.live import LiveReply
 from palaver.server.body import read_body
 from palaver.server.completion_body import CompletionRequest
-from palaver.server.completion_reply import Completion, ReplyForm, completion, stored_completion
+from palaver.server.completion_reply import Completion, ReplyForm, completion
 from palaver.server.completion_request import chat_request, read_request
 from palaver.server.completion_stream import Chunks, Context
 from palaver.server.exchange import exchange_of
+from palaver.server.files import with_files
 from palaver.server.parameters import ELSEWHERE, INTERNALS, ONLY, TEMPLATE_INTERNALS, WITHOUT_EFFECT
 from palaver.server.receipts import context_of
 from palaver.server.route import Operation, json_response, path_value
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import EventStream, unless_gone
+from palaver.server.stream_shapes import COMPLETION_EVENTS
 
 HEADERS = {
     "palaver-conversation": "As `conversation` in the body, which goes first.",
@@ -66,17 +68,7 @@ class Completions:
                 headers=HEADERS,
                 body=CompletionRequest,
                 reply=Completion,
-                streams=True,
-            ),
-            Operation(
-                method="GET",
-                path="/chat/completions/{id}",
-                handler=self.retrieve,
-                scope="chat",
-                summary="A stored reply",
-                description="The `id` is any form of a turn's id (`chatcmpl-…`, `turn_…`). While the turn is "
-                "running: 409 with `Retry-After`. A reply that was deleted: 404.",
-                reply=Completion,
+                streams=COMPLETION_EVENTS,
             ),
             Operation(
                 method="POST",
@@ -95,6 +87,7 @@ class Completions:
         exchange = exchange_of(request)
         model = await self._chat.catalog.find(asked.body.model)
         await exchange.identify_again()  # an upstream may have taken its time to say what it has
+        asked = await with_files(asked, self._chat.store, exchange.owner, model, self._settings)
         wanted = chat_request(asked, request.headers, exchange.caller, model, self._settings)
         live = await self._chat.say(wanted)
         exchange.admitted(live)
@@ -105,20 +98,8 @@ class Completions:
         with live.reader():
             return json_response(await unless_gone(request.receive, _whole(live, form, context)))
 
-    async def retrieve(self, request: Request) -> Response:
-        owner, turn = exchange_of(request).owner, _turn_of(request)
-        if self._chat.live(owner, turn) is not None:
-            raise TurnRunning
-        record = await self._chat.store.turn(owner, turn)
-        if not record.state.ended:
-            raise TurnRunning
-        shown = stored_completion(record)
-        if record.reply is not None and record.reply.deleted and not shown.choices:
-            raise TurnNotFound("The reply of this turn was deleted.", code="message_deleted")
-        return json_response(shown)
-
     async def cancel(self, request: Request) -> Response:
-        owner, turn = exchange_of(request).owner, _turn_of(request)
+        owner, turn = exchange_of(request).owner, turn_of(request)
         live = self._chat.live(owner, turn)
         await self._chat.cancel(owner, turn)
         outcome = live.outcome if live else None  # all there is of a turn that is not stored
@@ -134,7 +115,8 @@ async def _whole(live: LiveReply, form: ReplyForm, context: Context | None) -> C
     return completion(live, outcome, form, shown)
 
 
-def _turn_of(request: Request) -> str:
+def turn_of(request: Request) -> str:
+    """The turn whose id, in any form, is the path's `id`. Raises TurnNotFound for what is none."""
     given = path_value(request, "id")
     turn = ids.turn_id(given)
     if turn is None:
@@ -162,8 +144,8 @@ Who stops reading does not stop the reply; see `palaver-on-leave` and cancel.
 What the model's engine cannot do is refused with 400 (`unsupported_parameter`), which names the field: sampling \
 parameters, tools, forms, reasoning, log probabilities, content that is not text. Values that change nothing pass.
 
-Attachments are `data:` URLs or base64, up to the server's limit. Remote addresses are refused, except from hosts \
-that the server allows, and for models whose own server fetches them.
+Attachments are `data:` URLs or base64, up to the server's limit; of a file, also the `file_id` that palaver gave it. \
+Remote addresses are refused, except from hosts that the server allows, and for models whose own server fetches them.
 
 Accepted without effect, and handed on to upstreams: {ignored}.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,18 +10,21 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 
 from palaver.core import ids
-from palaver.core.message import FilePart, ImagePart, Message, RefusalPart, TextPart, ToolCall
+from palaver.core.message import Message, ToolCall
 from palaver.core.tree import Instruction
 from palaver.core.turn import FinishReason, TurnState
 from palaver.core.window_settings import WindowSettings
+from palaver.server.completion_body import MetadataKey, MetadataValue
 from palaver.server.exchange import exchange_of
+from palaver.server.items import content_parts
 from palaver.server.names import end_user_of
 from palaver.server.route import path_value
-from palaver.stores.base import Conversation, Item, Store
+from palaver.stores.base import Conversation, Item, Store, TitledBy
 
 Limit = Annotated[int, Meta(ge=1, le=100, description="How many at most.")]
 After = Annotated[str | None, Meta(description="The id of the last one of the page before.")]
 User = Annotated[str | None, Meta(description="The end user; also the header `palaver-user`.")]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
 USER_HEADERS = {"palaver-user": "As `user` in the query, which goes first."}
 
 
@@ -39,8 +42,9 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation. Times are in seconds since 1970. `head` is the id of the message that it goes on after,
     `messages` counts those on the path to it.
 
-    `is_task` is true while nothing has continued its one question. `expires_at` is when a temporary one goes;
-    null for one that is kept. `window` is how its windows are chosen, where that was said for it.
+    `titled_by` says who made its title: the first words of a question, a model, or the user. `is_task` is true while
+    nothing has continued its one question. `expires_at` is when a temporary one goes; null for one that is kept.
+    `window` is how its windows are chosen, where that was said for it.
     """
 
     id: str
@@ -50,6 +54,7 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     name: str | None
     title: str | None
+    titled_by: TitledBy | None
     user: str | None
     source: str | None
     head: str | None
@@ -74,7 +79,7 @@ class ConversationPage(msgspec.Struct, frozen=True, kw_only=True):
     has_more: bool
 
 
-class ItemBody(msgspec.Struct, frozen=True, kw_only=True):
+class MessageBody(msgspec.Struct, frozen=True, kw_only=True):
     """A message. `content` has OpenAI's parts: ``input_text``, ``output_text``, ``refusal``, ``input_image``,
     ``input_file``; parts that it has no type for are as they were sent.
 
@@ -102,9 +107,9 @@ class ItemBody(msgspec.Struct, frozen=True, kw_only=True):
     tool_call_id: str | UnsetType = UNSET
 
 
-class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
+class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["list"] = "list"
-    data: list[ItemBody]
+    data: list[MessageBody]
     first_id: str
     last_id: str
     has_more: bool
@@ -124,11 +129,11 @@ def conversation_page(found: Sequence[Conversation], limit: int) -> Conversation
     return ConversationPage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
 
 
-def item_page(found: Sequence[Item], limit: int) -> ItemPage:
+def message_page(found: Sequence[Item], limit: int, include: Collection[str] = ()) -> MessagePage:
     """A page of at most `limit`, of what was found when one more was asked for."""
-    data = [_item(item) for item in found[:limit]]
+    data = [_item(item, include) for item in found[:limit]]
     first, last = (data[0].id, data[-1].id) if data else ("", "")
-    return ItemPage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+    return MessagePage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
 
 
 def conversation_body(conversation: Conversation) -> ConversationBody:
@@ -140,6 +145,7 @@ def conversation_body(conversation: Conversation) -> ConversationBody:
         metadata=conversation.metadata,
         name=conversation.name,
         title=conversation.title,
+        titled_by=conversation.titled_by,
         user=conversation.end_user,
         source=conversation.source,
         head=conversation.head,
@@ -159,13 +165,13 @@ def conversation_detail(
     )
 
 
-def _item(item: Item) -> ItemBody:
+def _item(item: Item, include: Collection[str]) -> MessageBody:
     message = item.message
-    return ItemBody(
+    return MessageBody(
         id=item.id,
         role="tool" if message.role == "function" else message.role,
         status="completed" if item.state in (None, TurnState.COMPLETED) else "incomplete",
-        content=_content(message),
+        content=content_parts(message, include),
         parent=item.parent,
         turn=ids.as_chat_completion(item.turn) if item.turn else None,
         model=item.model,
@@ -178,26 +184,3 @@ def _item(item: Item) -> ItemBody:
         tool_calls=message.tool_calls or UNSET,
         tool_call_id=message.tool_call_id or UNSET,
     )
-
-
-def _content(message: Message) -> list[dict[str, Any]]:
-    if message.content is None:
-        return []
-    parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content
-    return [_part(part, message.role == "assistant") for part in parts]
-
-
-def _part(part: object, is_reply: bool) -> dict[str, Any]:
-    match part:
-        case TextPart(text=text) if is_reply:
-            return {"type": "output_text", "text": text, "annotations": []}
-        case TextPart(text=text):
-            return {"type": "input_text", "text": text}
-        case RefusalPart(refusal=refusal):
-            return {"type": "refusal", "refusal": refusal}
-        case ImagePart(image_url=image):
-            return {"type": "input_image", "image_url": image.url, "detail": image.detail or "auto"}
-        case FilePart(file=file):
-            return {"type": "input_file", **msgspec.to_builtins(file)}
-    other: dict[str, Any] = msgspec.to_builtins(part)
-    return other

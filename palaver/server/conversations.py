@@ -6,34 +6,48 @@ conversation's id, its name is taken too.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from palaver.server.body import decode_fields
+from palaver.chat import Chat
+from palaver.core import ids
+from palaver.core.errors import InvalidRequest
+from palaver.server.body import decode, decode_fields, read_body
+from palaver.server.conversation_items import ITEMS, MOST, WHAT, check_recorded, with_stored
 from palaver.server.conversation_shapes import (
     USER_HEADERS,
+    ConversationBody,
     ConversationDetail,
     ConversationPage,
     ConversationQuery,
-    ItemPage,
+    MessagePage,
+    Metadata,
     PageQuery,
+    conversation_body,
     conversation_detail,
     conversation_page,
     find,
-    item_page,
+    message_page,
 )
 from palaver.server.exchange import exchange_of
-from palaver.server.names import end_user_of
+from palaver.server.files import with_attachments
+from palaver.server.headers import NAME_LENGTH
+from palaver.server.input_items import read_items
+from palaver.server.item_pages import Include, item_query
+from palaver.server.item_schemas import RawItem
+from palaver.server.names import checked_name, end_user_of
 from palaver.server.route import Operation, json_response
-from palaver.stores.base import Store
+from palaver.server.settings import ServerSettings
 
 Order = Annotated[Literal["asc", "desc"], Meta(description="From the first message on, or from the last.")]
 Tasks = Annotated[
     bool, Meta(description="Also requests that nothing has continued, such as an app's for a title.")
 ]
+Title = Annotated[str, Meta(max_length=NAME_LENGTH)]
 
 
 class ConversationsQuery(PageQuery, frozen=True):
@@ -42,18 +56,66 @@ class ConversationsQuery(PageQuery, frozen=True):
     include_temporary: Annotated[bool, Meta(description="Also those that go by themselves.")] = False
 
 
-class ItemsQuery(PageQuery, frozen=True):
+class MessagesQuery(PageQuery, frozen=True):
     order: Order = "desc"
     to: Annotated[
         str | None, Meta(description="The message that the path leads to; without it, the head.")
     ] = None
+    include: Include = msgspec.field(default_factory=list)
+
+
+class ConversationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation to be made. All but `items` and `metadata` is ours."""
+
+    items: Annotated[
+        Annotated[list[RawItem], Meta(max_length=MOST)] | None,
+        Meta(description=f"What it begins with. {WHAT}"),
+    ] = None
+    metadata: Annotated[Metadata | None, Meta(description="Notes kept with it.")] = None
+    name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)] | None,
+        Meta(description="A name, which the end user has no conversation of yet."),
+    ] = None
+    title: Annotated[
+        Title | None,
+        Meta(description="What lists call it; without it, the first words of its first question."),
+    ] = None
+    user: Annotated[
+        Annotated[str, Meta(max_length=NAME_LENGTH)] | None,
+        Meta(description="The end user whose it is; also the header `palaver-user`."),
+    ] = None
+    temporary: Annotated[
+        bool | None, Meta(description="Have it deleted some time after it was last used; lists leave it out.")
+    ] = None
+
+
+class ConversationUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be said of a conversation: at least one."""
+
+    metadata: Annotated[
+        Metadata | UnsetType | None,
+        Meta(description="Notes, in the place of those that were kept; null for none."),
+    ] = UNSET
+    title: Annotated[
+        Title | None,
+        Meta(
+            description="What lists call it from now on, whatever is asked there; empty for the first words again."
+        ),
+    ] = None
+
+
+_create = msgspec.json.Decoder(ConversationRequest)
+_update = msgspec.json.Decoder(ConversationUpdate)
 
 
 class Conversations:
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, chat: Chat, settings: ServerSettings) -> None:
+        self._chat = chat
+        self._store = chat.store
+        self._settings = settings
 
     def operations(self) -> list[Operation]:
+        common: dict[str, Any] = {"headers": USER_HEADERS}
         return [
             Operation(
                 method="GET",
@@ -61,30 +123,61 @@ class Conversations:
                 handler=self.list,
                 summary="Conversations, last updated first",
                 query=ConversationsQuery,
-                headers=USER_HEADERS,
                 reply=ConversationPage,
+                **common,
             ),
             Operation(
+                method="POST",
+                path="/conversations",
+                handler=self.create,
+                scope="write",
+                summary="Make a conversation",
+                description="Turns go on in it by its id (`conversation`). It stays until it is deleted, also without "
+                "items, unless it is `temporary`.",
+                headers={"palaver-user": "As `user` in the body, which goes first."},
+                body=ConversationRequest,
+                needs_body=False,
+                reply=ConversationBody,
+            ),
+            *self._of_one(common),
+        ]
+
+    def _of_one(self, common: dict[str, Any]) -> list[Operation]:
+        path = "/conversations/{conversation}"
+        return [
+            Operation(
                 method="GET",
-                path="/conversations/{conversation}",
+                path=path,
                 handler=self.retrieve,
                 summary="One conversation, by id or by name",
                 description="Where an end user is named, those of others are not found; a name is looked up among "
                 "those of the end user.",
                 query=ConversationQuery,
-                headers=USER_HEADERS,
                 reply=ConversationDetail,
+                **common,
+            ),
+            Operation(
+                method="POST",
+                path=path,
+                handler=self.update,
+                scope="write",
+                summary="Change a conversation's notes or title",
+                description="It stays where it stands in lists.",
+                query=ConversationQuery,
+                body=ConversationUpdate,
+                reply=ConversationBody,
+                **common,
             ),
             Operation(
                 method="GET",
-                path="/conversations/{conversation}/items",
-                handler=self.items,
+                path=path + "/messages",
+                handler=self.messages,
                 summary="The messages of a conversation",
                 description="Those on the path to its head, or to another message (`to`), the last first unless "
-                "`order` says otherwise. `/tree` has all of them.",
-                query=ItemsQuery,
-                headers=USER_HEADERS,
-                reply=ItemPage,
+                "`order` says otherwise. `/tree` has all of them; `/items` has the same in OpenAI's form.",
+                query=MessagesQuery,
+                reply=MessagePage,
+                **common,
             ),
         ]
 
@@ -101,21 +194,58 @@ class Conversations:
         )
         return json_response(conversation_page(found, query.limit))
 
+    async def create(self, request: Request) -> Response:
+        body = await read_body(request, self._settings.max_body_bytes)
+        asked = decode(body or b"{}", _create)
+        check_recorded(self._chat)
+        name = None if asked.name is None else checked_name(asked.name, "name")
+        if name is not None and name.startswith(ids.CONVERSATION):
+            raise InvalidRequest(f"A name cannot begin with {ids.CONVERSATION}: ids do.", param="name")
+        end_user = checked_name(asked.user, "user") if asked.user else end_user_of(request.headers)
+        owner = exchange_of(request).owner
+        found = read_items(asked.items or [], ITEMS)
+        found, messages = await with_stored(self._store, owner, found, self._settings, end_user)
+        with found.naming():
+            made = await self._store.create_conversation(
+                owner,
+                messages,
+                end_user=end_user,
+                name=name,
+                title=asked.title,
+                metadata=asked.metadata,
+                source=request.headers.get("user-agent", "")[:NAME_LENGTH] or None,
+                temporary=int(self._chat.settings.keep_temporary) if asked.temporary else None,
+            )
+        return json_response(conversation_body(made))
+
     async def retrieve(self, request: Request) -> Response:
         query = decode_fields(request.query_params, ConversationQuery)
         found = await find(self._store, request, query.user)
         instructions = await self._store.last_instructions(exchange_of(request).owner, found.id)
         return json_response(conversation_detail(found, instructions))
 
-    async def items(self, request: Request) -> Response:
-        query = decode_fields(request.query_params, ItemsQuery, {"order": ("asc", "desc")})
+    async def update(self, request: Request) -> Response:
+        asked = decode(await read_body(request, self._settings.max_body_bytes), _update)
+        query = decode_fields(request.query_params, ConversationQuery)
+        conversation = await find(self._store, request, query.user)
+        metadata = None if asked.metadata is UNSET else asked.metadata or {}
+        if metadata is None and asked.title is None:
+            raise InvalidRequest("Input required: `metadata` or `title`.", param="metadata")
+        changed = await self._store.update_conversation(
+            exchange_of(request).owner, conversation.id, metadata=metadata, title=asked.title
+        )
+        return json_response(conversation_body(changed))
+
+    async def messages(self, request: Request) -> Response:
+        query, owner = item_query(request, MessagesQuery), exchange_of(request).owner
         conversation = await find(self._store, request, query.user)
         found = await self._store.items(
-            exchange_of(request).owner,
+            owner,
             conversation.id,
             to=query.to,
             after=query.after,
             limit=query.limit + 1,
             order=query.order,
         )
-        return json_response(item_page(found, query.limit))
+        found = await with_attachments(self._store, owner, found, query.include)
+        return json_response(message_page(found, query.limit, query.include))

@@ -14,6 +14,7 @@ from palaver.core import ids
 from palaver.core.errors import ConversationNotFound, TurnNotFound
 from palaver.deletion import Deletion
 from palaver.server.body import decode, decode_fields, read_body
+from palaver.server.conversation_items import item_in
 from palaver.server.conversation_shapes import (
     USER_HEADERS,
     ConversationBody,
@@ -112,8 +113,8 @@ class Deletions:
                 handler=self.conversation,
                 scope="write",
                 summary="Delete a conversation",
-                description="With all its messages and turns; those that run are stopped. When it answers, nothing "
-                "of it is left in the store's files.",
+                description="With all its messages and turns, unlike OpenAI, who keeps the items; turns that run are "
+                "stopped. When it answers, nothing of it is left in the store's files.",
                 query=ConversationQuery,
                 headers=USER_HEADERS,
                 reply=ConversationDeleted,
@@ -123,11 +124,13 @@ class Deletions:
                 path="/conversations/{conversation}/items/{item}",
                 handler=self.item,
                 scope="write",
-                summary="Delete a message",
-                description="One that nothing follows is removed, with the turn that generated it, and the head "
+                summary="Delete an item",
+                description="With the whole message that it is a part of: the reasoning of a reply goes with its text "
+                "and its calls. One that nothing follows is removed, with the turn that generated it, and the head "
                 "falls back. One in the middle leaves an empty place, so that what follows still hangs together; "
                 "models are not shown it. Turns of the conversation that run are stopped. A conversation "
-                "without a name goes with its last message. Answers with the conversation as it is then.",
+                "that nobody named or made by itself goes with its last message. Answers with the conversation as it "
+                "is then.",
                 query=ItemDeletionQuery,
                 headers=USER_HEADERS,
                 reply=ConversationBody,
@@ -187,11 +190,14 @@ class Deletions:
         query = decode_fields(request.query_params, ItemDeletionQuery)
         owner = exchange_of(request).owner
         conversation = await find(self._store, request, query.user)
-        await self._deletion.message(owner, conversation.id, path_value(request, "item"), branch=query.branch)
+        item = path_value(request, "item")
+        if not ids.is_id(item, ids.MESSAGE) and ids.message_of_item(item) is not None:
+            item = (await item_in(self._store, owner, conversation.id, item)).id
+        await self._deletion.message(owner, conversation.id, item, branch=query.branch)
         try:
             left = await self._store.conversation(owner, conversation.id)
         except ConversationNotFound:  # it went with its last message
-            left = msgspec.structs.replace(conversation, head=None, messages=0, title=None)
+            left = msgspec.structs.replace(conversation, head=None, messages=0, title=None, titled_by=None)
         return json_response(conversation_body(left))
 
     async def completion(self, request: Request) -> Response:

@@ -82,9 +82,10 @@ class Exchange:
         if scope not in self.caller.scopes:
             raise ScopeMissing(f"This API key may not do this: it lacks the scope `{scope}`.")
 
-    def admitted(self, live: LiveReply) -> None:
-        """Name the turn in the reply's headers, whatever the reply will be, and charge its tokens when it ends."""
-        self.turn = ids.as_chat_completion(live.turn)
+    def admitted(self, live: LiveReply, shown: str | None = None) -> None:
+        """Name the turn in the reply's headers (`shown`: in the API's form), whatever the reply will be, and charge its
+        tokens when it ends."""
+        self.turn = shown or ids.as_chat_completion(live.turn)
         self.conversation = live.conversation or "none"
         if self.meter is not None:
             self.meter.charge_at_end(live, self.sent, self.arrived)

@@ -49,8 +49,8 @@ def attempt_of(
     return Attempt(route=route, body=body, count=int(count or 0), idempotency_key=key)
 
 
-def on_leave_of(headers: Headers) -> OnLeave:
-    match headers.get("palaver-on-leave", "grace"):
+def on_leave_of(headers: Headers, default: OnLeave = "grace") -> OnLeave:
+    match headers.get("palaver-on-leave", default):
         case "finish":
             return "finish"
         case "grace":

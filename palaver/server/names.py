@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
+from palaver.core import ids
 from palaver.core.errors import InvalidRequest
 from palaver.server.headers import header_text
 
 if TYPE_CHECKING:
+    from palaver.core.message import Message
     from palaver.server.completion_body import CompletionRequest
+    from palaver.server.response_body import ResponseRequest
 
+OPEN_WEBUI_CHAT = "x-openwebui-chat-id"
 NO_NAMES = (".", "..")
 """What clients take out of a path before they send it: nothing of that name could be shown or deleted."""
 
@@ -24,33 +28,53 @@ def checked_name(name: str, param: str) -> str:
     return name
 
 
-def end_user_of(headers: Headers, body: CompletionRequest | None = None) -> str | None:
+def end_user_of(headers: Headers, body: CompletionRequest | ResponseRequest | None = None) -> str | None:
     """Who is speaking, by the first that names somebody; None where nothing does. Raises InvalidRequest."""
     return next((checked_name(name, param) for param, name in _end_users(headers, body) if name), None)
 
 
-def _end_users(headers: Headers, body: CompletionRequest | None) -> Iterator[tuple[str, str | None]]:
+def _end_users(
+    headers: Headers, body: CompletionRequest | ResponseRequest | None
+) -> Iterator[tuple[str, str | None]]:
     if body:
         yield "user", body.user
         yield "safety_identifier", body.safety_identifier
     for header in ("palaver-user", "x-openwebui-user-id"):
         yield header, header_text(headers, header)
-    if body:
+    if body and not _names_place(body):
         yield "prompt_cache_key", body.prompt_cache_key
 
 
-def conversation_of(headers: Headers, body: CompletionRequest) -> str | None:
+def _names_place(body: CompletionRequest | ResponseRequest) -> bool:
+    """Whether a body says by an id where it goes on: what it says of caches need not tell speakers apart then."""
+    named = body.conversation
+    id = named if isinstance(named, str) else named.id if named else ""
+    at = getattr(body, "previous_response_id", None) or getattr(body, "parent", None)
+    return bool(at) or id.startswith(ids.CONVERSATION)
+
+
+def conversation_of(headers: Headers, body: CompletionRequest | ResponseRequest) -> str | None:
     """The id or the name of the conversation; None where nothing names one. Raises InvalidRequest."""
     if body.conversation is not None:
         if isinstance(body.conversation, str):
             return checked_name(body.conversation, "conversation")
         return checked_name(body.conversation.id, "conversation.id")
-    for header in ("palaver-conversation", "x-openwebui-chat-id"):
+    header = _naming_header(headers)
+    return checked_name(header_text(headers, header) or "", header) if header else None
+
+
+def sends_all(headers: Headers, body: ResponseRequest) -> bool:
+    """Whether the conversation is named by an app that sends its whole history along each time."""
+    return body.conversation is None and _naming_header(headers) == OPEN_WEBUI_CHAT
+
+
+def _naming_header(headers: Headers) -> str | None:
+    """The header that names the conversation where the body does not."""
+    for header in ("palaver-conversation", OPEN_WEBUI_CHAT):
         named = header_text(headers, header)
+        # `none` says a reply that was not stored; clients send it back
         if named is not None and (header, named) != ("palaver-conversation", "none"):
-            return checked_name(
-                named, header
-            )  # `none` says a reply that was not stored; clients send it back
+            return header
     return None
 
 
@@ -61,6 +85,13 @@ def is_task(headers: Headers, body: CompletionRequest) -> bool:
     comes before the chat's own first question.
     """
     is_named = body.conversation is not None or header_text(headers, "palaver-conversation") is not None
-    if is_named or body.parent is not None or header_text(headers, "x-openwebui-chat-id") is None:
+    if is_named or body.parent is not None or header_text(headers, OPEN_WEBUI_CHAT) is None:
         return False
     return [message.role for message in body.messages] == ["user"] and not (body.stream or body.tools)
+
+
+def is_chore(body: ResponseRequest, messages: Sequence[Message]) -> bool:
+    """The same where it asks for a response, of a conversation that it sends all of."""
+    return [message.role for message in messages] == ["user"] and not (
+        body.stream or body.tools or body.background
+    )

@@ -5,25 +5,34 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import chain
+from types import UnionType
+from typing import Any, get_args
 
 import msgspec
 
 from palaver.server.errors import TABLE, ErrorBody
-from palaver.server.route import Operation
+from palaver.server.headers import RETRY_DIGITS
+from palaver.server.item_schemas import SCHEMAS, SENT, item_schemas
+from palaver.server.route import Events, Operation
 
-SCHEMAS = "#/components/schemas/"
 VARIABLE = re.compile(r"{(\w+)(?::\w+)?}")
 UNVERSIONED = ("/", "/health", "/docs", "/openapi.json")
 """Paths that stand outside ``/v1``. Any number of ``/v1`` may come before a path, before these too."""
+HEADERS = {
+    "palaver-on-leave": {"type": "string", "enum": ["finish", "grace"]},
+    "x-stainless-retry-count": {"type": "string", "pattern": f"^[0-9]{{0,{RETRY_DIGITS}}}$"},
+}
+"""What may stand in a header, where that is not any text."""
 
 
 def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """The whole document."""
-    types = {kind for each in operations for kind in (each.query, each.body, each.reply) if kind is not None}
+    types = {ErrorBody, *SENT, *chain.from_iterable(map(_types, operations))}
     _, schemas = msgspec.json.schema_components(
-        sorted(types | {ErrorBody}, key=lambda kind: kind.__name__), ref_template=SCHEMAS + "{name}"
+        sorted(types, key=lambda kind: kind.__name__), ref_template=SCHEMAS + "{name}"
     )
+    schemas |= item_schemas(schemas)
     for schema in schemas.values():
         if "description" in schema:  # a docstring, which is indented and has code in two backticks
             schema["description"] = inspect.cleandoc(schema["description"]).replace("``", "`")
@@ -47,6 +56,13 @@ def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     }
 
 
+def _types(operation: Operation) -> Iterable[type]:
+    streamed = operation.streams.data if operation.streams else None
+    for asked in (operation.query, operation.body, operation.reply, streamed):
+        if asked is not None:
+            yield from get_args(asked) or (asked,)
+
+
 def shown_path(operation: Operation) -> str:
     """The path as clients write it."""
     path = VARIABLE.sub(r"{\1}", operation.path)
@@ -68,7 +84,7 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     }
     if operation.body is not None:
         content = {"application/json": {"schema": _ref(operation.body)}}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.needs_body, "content": content}
     return described
 
 
@@ -80,31 +96,65 @@ def _description(operation: Operation) -> str:
 
 def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in VARIABLE.findall(operation.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
 
 def _query_parameters(operation: Operation, schemas: dict[str, Any]) -> Iterable[dict[str, Any]]:
     if operation.query is None:
         return
-    for name, schema in schemas[operation.query.__name__]["properties"].items():
+    fields = schemas[operation.query.__name__]
+    for name, schema in fields["properties"].items():
         rest = {key: value for key, value in schema.items() if key != "description"}
-        yield {"name": name, "in": "query", "description": schema.get("description", ""), "schema": rest}
+        # `metadata[key]=value`
+        form = {"style": "deepObject", "explode": True} if rest.get("type") == "object" else {}
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in fields.get("required", ()),
+            "description": schema.get("description", ""),
+            **form,
+            "schema": rest,
+        }
 
 
 def _headers(operation: Operation) -> Iterable[dict[str, Any]]:
     for name, description in operation.headers.items():
-        yield {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+        schema = HEADERS.get(name, {"type": "string"})
+        yield {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def _answer(operation: Operation) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    if operation.reply is not None:
-        content[operation.media_type] = {"schema": _ref(operation.reply)}
-    elif operation.media_type:
-        content[operation.media_type] = {}
+    kinds = (operation.media_type,) if isinstance(operation.media_type, str) else operation.media_type
+    schema = {} if operation.reply is None else {"schema": _ref(operation.reply)}
+    content: dict[str, Any] = dict.fromkeys(kinds, schema)
     if operation.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": _event(operation.streams)}
     return {"description": operation.summary, "content": content}
+
+
+def _event(events: Events) -> dict[str, Any]:
+    """One event of a stream: before OpenAPI 3.2 there are no words for the whole of it."""
+    json = {"contentMediaType": "application/json", "contentSchema": _ref(events.data)}
+    data = (
+        {"type": "string", "anyOf": [json, {"const": "[DONE]"}]}
+        if events.done
+        else {"type": "string", **json}
+    )
+    return {
+        "type": "object",
+        "description": "Each event of the stream.",
+        "properties": {"event": {"type": "string"}, "data": data},
+        "required": ["data"],
+    }
+
+
+def payload(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what an answer holds: of a stream, of what its events tell."""
+    data = schema.get("properties", {}).get("data", {})
+    told: Iterable[dict[str, Any]] = (
+        each["contentSchema"] for each in (data, *data.get("anyOf", ())) if "contentSchema" in each
+    )
+    return next(iter(told), schema)
 
 
 def _error() -> dict[str, Any]:
@@ -115,5 +165,7 @@ def _error() -> dict[str, Any]:
     }
 
 
-def _ref(kind: type) -> dict[str, str]:
+def _ref(kind: type | UnionType) -> dict[str, Any]:
+    if isinstance(kind, UnionType):
+        return {"anyOf": [_ref(each) for each in get_args(kind)]}
     return {"$ref": SCHEMAS + kind.__name__}

@@ -11,6 +11,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from palaver.server.openapi import payload
+
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -86,8 +88,8 @@ def _operation(operation: dict[str, Any]) -> Iterator[str]:
         yield "</table>"
     sent = operation.get("requestBody", {}).get("content", {})
     for kind, content in (*sent.items(), *operation["responses"]["200"]["content"].items()):
-        schema = content.get("schema")
-        if schema and "$ref" in schema:
+        schema = payload(content.get("schema", {}))
+        if "$ref" in schema or "anyOf" in schema:
             what = "Body" if content in sent.values() else "Answer"
             yield f"<p>{what}: {_type(schema)} ({escape(kind)})</p>"
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from palaver.core.errors import UnsupportedParameter
+from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.parameters import NEUTRAL, Parameters, needs
 from palaver.core.schema_bounds import check_grammar, check_pattern, check_schema
+from palaver.core.window_settings import WindowSettings
 from palaver.engines.base import SAMPLING
 from palaver.server.body import plain
 from palaver.server.completion_tools import AskedTools
@@ -150,6 +151,34 @@ def other_parameters(
         if name not in INTERNALS:
             others[name] = value
     return others
+
+
+def asked_window(asked: WindowSettings | None, said: WindowSettings) -> WindowSettings:
+    """How a request has its window chosen: by its `window`, and what it says beside that.
+
+    Raises InvalidRequest for what contradicts itself.
+    """
+    settings = asked or WindowSettings()
+    for name in ("truncation", "context_length_exceeded_behavior"):
+        inner = getattr(settings, name)
+        if inner is not None and getattr(said, name) not in (None, inner):
+            raise InvalidRequest(f"`window.{name}` and `{name}` differ; send one of them.", param=name)
+    mode, param = ("window", "truncation") if said.truncation else ("window.mode", "window.truncation")
+    settings = said.over(settings)
+    if (settings.mode, settings.truncation) in (("auto", "disabled"), ("strict", "auto")):
+        raise InvalidRequest(f"`{mode}` and `{param}` contradict each other.", param=param)
+    return settings
+
+
+def check_moved(
+    fields: Mapping[str, msgspec.Raw], moved: Mapping[str, str | None], nothing: Mapping[str, bytes]
+) -> None:
+    """Raises UnsupportedParameter for what is said in the words of chat completions. `moved` has the name that each has
+    here, or None; `nothing` what asks for nothing, besides null."""
+    for name in sorted(moved.keys() & fields.keys()):
+        if bytes(fields[name]) not in (b"null", nothing.get(name)):
+            there = f"here that is `{moved[name]}`" if moved[name] else "a response has no such thing"
+            raise UnsupportedParameter(f"`{name}` is for chat completions: {there}.", param=name)
 
 
 def check_template_arguments(arguments: Mapping[str, Any]) -> None:

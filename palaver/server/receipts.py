@@ -28,6 +28,7 @@ from palaver.server.conversation_shapes import (
     find,
 )
 from palaver.server.exchange import exchange_of
+from palaver.server.files import with_files
 from palaver.server.receipt_shapes import EpochPage, ReceiptBody, epoch_page, receipt_body
 from palaver.server.route import Operation, json_response, path_value
 from palaver.server.settings import ServerSettings
@@ -120,6 +121,7 @@ class Receipts:
         exchange = exchange_of(request)
         model = await self._chat.catalog.find(asked.body.model)
         await exchange.identify_again()
+        asked = await with_files(asked, self._chat.store, exchange.owner, model, self._settings)
         wanted = chat_request(asked, request.headers, exchange.caller, model, self._settings)
         return json_response(receipt_body(await self._chat.windows.foresee(wanted)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import UnionType
 from typing import Literal, get_args
 from urllib.parse import unquote
 
@@ -17,12 +18,21 @@ changes and deletes them; ``admin`` manages keys, owners and how long things are
 ALL_SCOPES: frozenset[KeyScope] = frozenset(get_args(KeyScope))
 
 
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """The server-sent events of a reply: the types of their data, which is JSON. With `done` that of the last one is
+    ``[DONE]``, unless it tells of an error."""
+
+    data: type | UnionType
+    done: bool = False
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A method on a path. The path is written without the leading ``/v1``, of which any number is accepted.
 
     `query` and `body` are the types that are decoded, `reply` that of the answer; None where there is none,
-    or it is no JSON. `headers` are request headers with what they mean. An `is_open` one needs no API key;
-    the others need one with this `scope`. A `is_limited` one counts against the limits of its key.
+    or it is no JSON. `streams` says what events the answer may be instead. `headers` are request headers with what
+    they mean. A body may be left out unless `needs_body`. An `is_open` one needs no API key; the others need one with
+    this `scope`. A `is_limited` one counts against the limits of its key.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -33,9 +43,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: type | None = None
     headers: Mapping[str, str] = {}
     body: type | None = None
-    reply: type | None = None
-    media_type: str = "application/json"
-    streams: bool = False
+    reply: type | UnionType | None = None
+    needs_body: bool = True
+    media_type: str | tuple[str, ...] = "application/json"
+    streams: Events | None = None
     is_open: bool = False
     scope: KeyScope = "read"
     is_limited: bool = False

@@ -14,6 +14,7 @@ Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Stop = Annotated[str, Meta(min_length=1, max_length=512)]
+Token = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9]{1,10}$"})]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
 
 Temperature = Annotated[
@@ -51,7 +52,7 @@ Stops = Annotated[
     Meta(description="Texts at which the reply ends; they are no part of it."),
 ]
 LogitBias = Annotated[
-    Annotated[dict[str, Bias], Meta(max_length=MOST_BIASES)] | None,
+    Annotated[dict[Token, Bias], Meta(max_length=MOST_BIASES)] | None,
     Meta(description="By the number of a token in the model's vocabulary, what is added to its logit."),
 ]
 AS_IT_IS = (

@@ -31,8 +31,16 @@ T = TypeVar("T")
 class Encoder(Protocol):
     """Gives a reply the form of one API's events."""
 
+    def begin(self) -> bytes:
+        """What comes before all else, once it is known that there will be a reply."""
+        return b""
+
+    def broken(self, error: Exception) -> bytes:
+        """The last piece where palaver itself fails."""
+        return error_event(error)
+
     def events(self, news: Sequence[Delta]) -> bytes:
-        """What has come, as one piece. Never empty."""
+        """What has come, as one piece."""
 
     async def end(self, outcome: Outcome) -> bytes:
         """The last piece."""
@@ -42,18 +50,22 @@ class EventStream(Response):
     """A reply, streamed to whoever reads it.
 
     The headers wait until the engine has taken the request, at most `hold_seconds`: an error up to then is
-    raised and gets a status of its own. After that comments keep the connection alive; while a model is being
-    loaded they say how much of it is. A reader that leaves takes nothing away, and raises ClientGone here.
+    raised and gets a status of its own. `at_once` they do not wait, and events tell of every error. After that
+    comments keep the connection alive; while a model is being loaded they say how much of it is. A reader that
+    leaves takes nothing away, and raises ClientGone here.
     """
 
     media_type = "text/event-stream;charset=utf-8"
 
-    def __init__(self, live: LiveReply, encoder: Encoder, settings: ServerSettings) -> None:
+    def __init__(
+        self, live: LiveReply, encoder: Encoder, settings: ServerSettings, *, at_once: bool = False
+    ) -> None:
         super().__init__(None, 200, {"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._live = live
         self._encoder = encoder
         self._hold = settings.hold_seconds
+        self._at_once = at_once
         self._silence = settings.keepalive_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,10 +73,12 @@ class EventStream(Response):
             await unless_gone(receive, self._tell(send))
 
     async def _tell(self, send: Send) -> None:
-        accepted = await self._live.accepted(self._hold)
+        accepted = self._at_once or await self._live.accepted(self._hold)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if not accepted:
             await send({"type": "http.response.body", "body": _comment(self._live), "more_body": True})
+        if first := self._encoder.begin():
+            await send({"type": "http.response.body", "body": first, "more_body": True})
         try:
             async with (
                 _kept_alive(send, self._silence, self._live) as told,
@@ -72,14 +86,13 @@ class EventStream(Response):
             ):
                 async for news in pieces:
                     told()
-                    await send(
-                        {"type": "http.response.body", "body": self._encoder.events(news), "more_body": True}
-                    )
+                    if piece := self._encoder.events(news):
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
             last = await self._encoder.end(await self._live.ended())
         except Exception as error:
             # The status has gone out, so that only an event can still tell.
             log.exception("a stream failed in an unforeseen way", turn=self._live.turn)
-            last = error_event(error)
+            last = self._encoder.broken(error)
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
 

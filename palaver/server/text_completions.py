@@ -13,6 +13,7 @@ from palaver.server.headers import is_together
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import EventStream, unless_gone
+from palaver.server.stream_shapes import TEXT_EVENTS
 from palaver.server.text_body import AskedText, TextCompletionRequest, read_text_request, text_request
 from palaver.server.text_reply import OpenAIForm, TextCompletion, TextForm, TogetherForm, text_id
 
@@ -47,7 +48,7 @@ class TextCompletions:
                 description=DESCRIPTION,
                 body=TextCompletionRequest,
                 reply=TextCompletion,
-                streams=True,
+                streams=TEXT_EVENTS,
             )
         ]
 

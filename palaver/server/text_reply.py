@@ -126,7 +126,7 @@ class TogetherForm:
         return _TogetherChunks(live, self._seed)
 
 
-class _OpenAIChunks:
+class _OpenAIChunks(Encoder):
     """A chunk for each piece, and at the end one for each choice with the reason why it ended; usage is in the
     last of these, so that every chunk has a choice."""
 
@@ -170,7 +170,7 @@ class _OpenAIChunks:
         return b"data: " + _encode(chunk) + b"\n\n"
 
 
-class _TogetherChunks:
+class _TogetherChunks(Encoder):
     """A chunk for each token. Where the engine does not tell a token's number, it is 0, and likewise a log
     probability that was not asked for: Together's SDKs require both."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from palaver.core.message import hash_of
 from palaver.core.turn import Accepted, ContentDelta, Finish
 from palaver.engines.base import SAMPLING
 from palaver.server.app import ServerSettings
@@ -16,6 +17,7 @@ from tests.server.conftest import Door, HandEngine, opened
 KINDS = ("image_url", "video_url", "audio_url", "input_audio", "file")
 LIMIT = 1000
 BYTES = base64.b64encode(b"\0" * 9).decode()
+HASH = hash_of(b"\0" * 9)
 
 
 def picture(url: str) -> dict[str, Any]:
@@ -77,6 +79,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (picture("data:image/png;base64,\u00e9\u00e9\u00e9\u00e9"), URL, "not valid base64"),
     (picture("data:image/png;base64,"), URL, "is empty"),
     (picture("data:image/png"), URL, "no comma"),
+    (picture(f"data:image/png;blake2b,{HASH}"), URL, "send the bytes"),
+    (picture(f"data:;blake2b,{HASH}"), URL, "send the bytes"),
+    (picture(f"blake2b:{HASH}"), URL, "data: URL"),
+    (picture(f"file-{HASH}"), URL, "data: URL"),
     (picture("file:///etc/passwd"), URL, "data: URL"),
     (picture("/etc/passwd"), URL, "data: URL"),
     (picture("ftp://example.org/a.png"), URL, "data: URL"),
@@ -106,8 +112,33 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "not valid base64",
     ),
     ({"type": "file", "file": {}}, "messages[1].content[1].file.file_data", "missing"),
-    ({"type": "file", "file": {"file_id": "file-1"}}, "messages[1].content[1].file.file_id", "by its id"),
+    ({"type": "file", "file": {"file_id": "file-1"}}, "messages[1].content[1].file.file_id", "No file here"),
     ({"type": "file", "file": {"file_data": "?"}}, "messages[1].content[1].file.file_data", "base64"),
+    (
+        {"type": "file", "file": {"file_data": f"data:text/plain;blake2b,{HASH}"}},
+        "messages[1].content[1].file.file_data",
+        "send the bytes",
+    ),
+    (
+        {"type": "file", "file": {"file_data": f"blake2b:{HASH}"}},
+        "messages[1].content[1].file.file_data",
+        "not valid base64",
+    ),
+    (
+        {"type": "input_audio", "input_audio": {"data": f"blake2b:{HASH}", "format": "wav"}},
+        "messages[1].content[1].input_audio.data",
+        "not valid base64",
+    ),
+    (
+        {"type": "video_url", "video_url": {"url": f"data:video/mp4;blake2b,{HASH}"}},
+        "messages[1].content[1].video_url.url",
+        "send the bytes",
+    ),
+    (
+        {"type": "audio_url", "audio_url": {"url": f"data:audio/wav;blake2b,{HASH}"}},
+        "messages[1].content[1].audio_url.url",
+        "send the bytes",
+    ),
 ]
 
 

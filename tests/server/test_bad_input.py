@@ -25,7 +25,7 @@ async def test_an_infinite_number_is_refused_with_its_field(door: Door) -> None:
 async def test_what_only_looks_bad_is_kept_as_it_is(door: Door) -> None:
     text = 'nul \0, astral \U0001f600, separators \u2028\u2029, quotes "\\", a < & >'
     _, conversation = await door.say([{"role": "user", "content": text}], conversation="odd")
-    _, items = await door.get(f"/v1/conversations/{conversation}/items?order=asc")
+    _, items = await door.get(f"/v1/conversations/{conversation}/messages?order=asc")
     assert items["data"][0]["content"] == [{"type": "input_text", "text": text}]
 
 

@@ -63,7 +63,7 @@ async def test_the_tree_has_every_message_with_its_parent(door: Door) -> None:
     assert [places.get(item["parent"]) for item in tree] == [None, 0, 1, 2, 1, 4]
     by_name = await pages(door, "/v1/conversations/trip/tree", limit=100)
     assert by_name == tree
-    items = await pages(door, f"/v1/conversations/{conversation}/items?order=asc")
+    items = await pages(door, f"/v1/conversations/{conversation}/messages?order=asc")
     assert items == [tree[i] for i in (0, 1, 4, 5)]
 
 
@@ -74,7 +74,7 @@ async def test_leaves_are_the_ends_of_branches_the_latest_first(door: Door) -> N
 
 async def test_items_can_lead_to_any_message(door: Door) -> None:
     conversation, tree = await branched(door)
-    path = f"/v1/conversations/{conversation}/items?to={tree[3]['id']}"
+    path = f"/v1/conversations/{conversation}/messages?to={tree[3]['id']}"
     assert await pages(door, path) == tree[3::-1]
     assert await pages(door, path + "&order=asc") == tree[:4]
     response, body = await door.get(path + f"&after={tree[5]['id']}")
@@ -88,7 +88,7 @@ async def test_the_head_can_be_chosen(door: Door) -> None:
     _, found = await door.get("/v1/conversations/trip")
     assert body == {name: value for name, value in found.items() if name != "instructions"}
     assert (body["head"], body["messages"]) == (tree[3]["id"], 4)
-    assert await pages(door, f"/v1/conversations/{conversation}/items?order=asc") == tree[:4]
+    assert await pages(door, f"/v1/conversations/{conversation}/messages?order=asc") == tree[:4]
 
 
 async def test_a_fork_is_a_conversation_of_its_own(door: Door) -> None:
@@ -111,7 +111,7 @@ async def test_a_fork_needs_neither_a_message_nor_a_name(door: Door) -> None:
     _, tree = await branched(door)
     _, fork = await door.post("/v1/conversations/trip/fork", {})
     assert fork["name"] is None
-    copies = await pages(door, f"/v1/conversations/{fork['id']}/items?order=asc")
+    copies = await pages(door, f"/v1/conversations/{fork['id']}/messages?order=asc")
     assert texts(copies) == texts([tree[i] for i in (0, 1, 4, 5)])
 
 
@@ -160,7 +160,7 @@ async def test_a_message_of_another_conversation_is_not_found(door: Door) -> Non
     for answer in (
         await door.post("/v1/conversations/trip/head", {"message": foreign}),
         await door.post("/v1/conversations/trip/fork", {"message": foreign}),
-        await door.get(f"/v1/conversations/trip/items?to={foreign}"),
+        await door.get(f"/v1/conversations/trip/messages?to={foreign}"),
     ):
         response, body = answer
         assert (response.status, body["error"]["code"]) == (404, "message_not_found"), body

@@ -254,7 +254,7 @@ async def test_a_reply_that_was_cut_off_is_gone_on_with_once(tmp_path: Path) -> 
     async with opened(tmp_path, hand=HandEngine(SAMPLING | {"prefill"})) as door:
         door.hand.put(Accepted(), ContentDelta("So f"), EngineBroke())
         response, _ = await door.ask(model="test/hand", conversation="trip")
-        _, page = await door.get("/v1/conversations/trip/items")
+        _, page = await door.get("/v1/conversations/trip/messages")
         more = {"model": "test/hand", "messages": [], "parent": page["data"][0]["id"]}
         response, answer = await door.ask(**more, n=2)
         assert (response.status, answer["error"]["param"]) == (400, "n"), answer

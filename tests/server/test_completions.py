@@ -206,7 +206,8 @@ async def test_a_stored_reply_can_be_had_again(door: Door) -> None:
     ):
         response, again = await door.get(f"/v1/chat/completions/{form}")
         assert response.status == 200
-        assert (again.pop("status"), again.pop("served_as")) == ("completed", "scripted")
+        more = [again.pop(name) for name in ("status", "served_as", "metadata")]
+        assert more == ["completed", "scripted", {}]
         assert again == said
     async with openai.AsyncOpenAI(
         base_url=door.address, api_key="any", _strict_response_validation=True

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from palaver.core.errors import EngineBroke
+from palaver.core.message import hash_of
 from palaver.core.turn import Accepted, ContentDelta, Finish, ReasoningDelta
 from tests.server.conftest import Door
 
@@ -35,6 +36,7 @@ async def test_a_conversation_has_this_shape(door: Door) -> None:
         "metadata": {},
         "name": "trip to Rome",
         "title": "Hello",
+        "titled_by": "words",
         "user": "ada",
         "messages": 2,
         "is_task": False,
@@ -81,7 +83,7 @@ async def test_a_name_is_as_good_as_an_id(door: Door, name: str) -> None:
     _, conversation = await door.say([user("Hello")], conversation=name)
     response, body = await door.get(f"/v1/conversations/{quote(name, safe='')}")
     assert (response.status, body["id"], body["name"]) == (200, conversation, name)
-    response, page = await door.get(f"/v1/conversations/{quote(name, safe='')}/items")
+    response, page = await door.get(f"/v1/conversations/{quote(name, safe='')}/messages")
     assert (response.status, len(page["data"])) == (200, 2)
 
 
@@ -92,14 +94,14 @@ async def test_a_name_belongs_to_an_end_user(door: Door) -> None:
     for query, headers in (("?user=ada", {}), ("", {"palaver-user": "ada"})):
         _, body = await door.get("/v1/conversations/diary" + query, headers)
         assert body["id"] == hers
-        _, page = await door.get("/v1/conversations/diary/items" + query, headers)
+        _, page = await door.get("/v1/conversations/diary/messages" + query, headers)
         assert len(page["data"]) == 2
 
 
-async def test_items_have_openais_shape_and_ours_beside_it(door: Door) -> None:
+async def test_messages_have_openais_shape_and_ours_beside_it(door: Door) -> None:
     door.hand.put(Accepted(), ReasoningDelta("Hm."), ContentDelta("Hi."), Finish("stop"))
     response, _ = await door.ask(model="test/hand", messages=[{**user("Hello"), "name": "ada"}])
-    _, page = await door.get(f"/v1/conversations/{response.headers['palaver-conversation']}/items")
+    _, page = await door.get(f"/v1/conversations/{response.headers['palaver-conversation']}/messages")
     reply, question = page["data"]
     assert (page["first_id"], page["last_id"], page["has_more"]) == (reply["id"], question["id"], False)
     for item in (reply, question):
@@ -138,7 +140,7 @@ async def test_items_have_openais_shape_and_ours_beside_it(door: Door) -> None:
 async def test_a_reply_that_was_cut_off_says_so(door: Door) -> None:
     door.hand.put(Accepted(), ContentDelta("So f"), EngineBroke())
     response, _ = await door.ask(model="test/hand")
-    _, page = await door.get(f"/v1/conversations/{response.headers['palaver-conversation']}/items?limit=1")
+    _, page = await door.get(f"/v1/conversations/{response.headers['palaver-conversation']}/messages?limit=1")
     assert page["data"][0]["status"] == "incomplete"
     assert page["data"][0]["content"][0]["text"] == "So f"
     assert page["has_more"] is True
@@ -162,13 +164,14 @@ async def test_every_kind_of_content_is_shown(door: Door) -> None:
         user("Well?"),
     ]
     _, conversation = await door.say(messages)
-    _, page = await door.get(f"/v1/conversations/{conversation}/items?order=asc")
+    _, page = await door.get(f"/v1/conversations/{conversation}/messages?order=asc")
     items = page["data"]
+    id = f"file-{hash_of(bytes(1))}"
     assert items[0]["content"] == [
         {"type": "input_text", "text": "Look"},
-        {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "auto"},
-        {"type": "input_file", "file_data": "AA==", "filename": "a.pdf"},
-        {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
+        {"type": "input_image", "image_url": None, "file_id": id, "detail": "auto"},
+        {"type": "input_file", "file_id": id, "filename": "a.pdf"},
+        {"type": "input_audio", "input_audio": {"data": id, "format": "wav"}},
     ]
     assert (items[1]["content"], items[1]["tool_calls"]) == ([], [call])
     assert (items[2]["role"], items[2]["tool_call_id"]) == ("tool", "call_1")
@@ -214,7 +217,7 @@ async def test_openais_sdk_reads_it_page_by_page(door: Door) -> None:
 )
 async def test_a_bad_query(door: Door, query: str, param: str) -> None:
     _, conversation = await door.say([user("Hello")])
-    response, body = await door.get(f"/v1/conversations/{conversation}/items?{query}")
+    response, body = await door.get(f"/v1/conversations/{conversation}/messages?{query}")
     assert response.status == 400, body
     assert body["error"]["param"] == param
     if param == "order":
@@ -230,6 +233,6 @@ async def test_a_list_after_something_unknown(door: Door) -> None:
 
 @pytest.mark.parametrize("ref", ["conv_00000000000000000000000000", "nobody", "%00", "%ff"])
 async def test_no_such_conversation(door: Door, ref: str) -> None:
-    for path in (f"/v1/conversations/{ref}", f"/v1/conversations/{ref}/items"):
+    for path in (f"/v1/conversations/{ref}", f"/v1/conversations/{ref}/messages"):
         response, body = await door.get(path)
         assert (response.status, body["error"]["code"]) == (404, "conversation_not_found")

@@ -97,7 +97,7 @@ def check_prompts_grow(door: Door) -> None:
 def check_refused(response: aiohttp.ClientResponse, body: Any) -> None:
     assert response.status == 409
     assert response.headers["retry-after"] == "1"
-    assert (body["error"]["code"], body["error"]["param"]) == ("conversation_busy", "conversation")
+    assert (body["error"]["code"], body["error"]["param"]) == ("conversation_locked", "conversation")
     assert "palaver-turn" not in response.headers
 
 

@@ -23,7 +23,7 @@ async def delete(door: Door, path: str, **headers: str) -> tuple[int, Any]:
 
 
 async def path_of(door: Door, conversation: str) -> list[dict[str, Any]]:
-    _, body = await door.get(f"/v1/conversations/{conversation}/items?order=asc")
+    _, body = await door.get(f"/v1/conversations/{conversation}/messages?order=asc")
     items: list[dict[str, Any]] = body["data"]
     return items
 
@@ -301,7 +301,7 @@ async def test_the_log_has_no_names_and_no_ids(door: Door) -> None:
     conversation = await talk(door, "one", conversation="canary notes", user="canary ada")
     message = (await door.chat.store.items("local", conversation))[0].id
     with capture_logs() as logs:
-        await door.get("/v1/conversations/canary%20notes/items?user=canary")
+        await door.get("/v1/conversations/canary%20notes/messages?user=canary")
         await delete(door, f"/v1/conversations/{conversation}/items/{message}")
         await delete(door, f"/v1/v1//conversations/{conversation}")
         await delete(door, "/v1/users/canary%20ada")
@@ -312,7 +312,7 @@ async def test_the_log_has_no_names_and_no_ids(door: Door) -> None:
         await door.get("/")
     requests = [entry for entry in logs if entry["event"] == "request"]
     assert [(entry["method"], entry["path"], entry["status"]) for entry in requests] == [
-        ("GET", "/v1/conversations/{conversation}/items", 404),
+        ("GET", "/v1/conversations/{conversation}/messages", 404),
         ("DELETE", "/v1/conversations/{conversation}/items/{item}", 200),
         ("DELETE", "/v1/conversations/{conversation}", 200),
         ("DELETE", "/v1/users/{user}", 200),

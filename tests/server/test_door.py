@@ -51,7 +51,7 @@ async def test_an_address_that_is_none(door: Door, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/chat/completions", "POST"),
+        ("GET", "/v1/completions", "POST"),
         ("DELETE", "/v1/chat/completions", "POST"),
         ("PUT", "/v1/models", "GET"),
         ("POST", "/health", "GET"),
@@ -88,6 +88,7 @@ def all_errors() -> list[type[errors.PalaverError]]:
 
 
 STATUSES = {
+    "AttachmentNotFound": 404,
     "ApiKeyNotFound": 404,
     "BodyTooLarge": 413,
     "ConfigError": 500,
@@ -285,10 +286,20 @@ async def test_the_description_is_whole(door: Door) -> None:
     assert document["info"]["version"] == "1.2.3"
     assert {(method, path) for path, methods in document["paths"].items() for method in methods} == {
         ("post", "/v1/chat/completions"),
+        ("get", "/v1/chat/completions"),
         ("get", "/v1/chat/completions/{id}"),
+        ("post", "/v1/chat/completions/{id}"),
+        ("get", "/v1/chat/completions/{id}/messages"),
         ("post", "/v1/chat/completions/{id}/cancel"),
         ("post", "/v1/chat/completions/dry_run"),
         ("get", "/v1/chat/completions/{id}/receipt"),
+        ("post", "/v1/responses"),
+        ("post", "/v1/responses/compact"),
+        ("post", "/v1/responses/input_tokens"),
+        ("get", "/v1/responses/{id}"),
+        ("delete", "/v1/responses/{id}"),
+        ("post", "/v1/responses/{id}/cancel"),
+        ("get", "/v1/responses/{id}/input_items"),
         ("get", "/v1/responses/{id}/receipt"),
         ("post", "/v1/completions"),
         ("post", "/v1/embeddings"),
@@ -296,7 +307,12 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("get", "/v1/models/{id}"),
         ("get", "/v1/conversations"),
         ("get", "/v1/conversations/{conversation}"),
+        ("post", "/v1/conversations"),
+        ("post", "/v1/conversations/{conversation}"),
+        ("get", "/v1/conversations/{conversation}/messages"),
         ("get", "/v1/conversations/{conversation}/items"),
+        ("post", "/v1/conversations/{conversation}/items"),
+        ("get", "/v1/conversations/{conversation}/items/{item}"),
         ("get", "/v1/conversations/{conversation}/tree"),
         ("get", "/v1/conversations/{conversation}/leaves"),
         ("post", "/v1/conversations/{conversation}/head"),
@@ -309,6 +325,8 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("delete", "/v1/users/{user}"),
         ("delete", "/v1/owners/{owner}"),
         ("post", "/v1/retention"),
+        ("get", "/v1/files/{file}"),
+        ("get", "/v1/files/{file}/content"),
         ("get", "/v1/cache"),
         ("delete", "/v1/cache"),
         ("get", "/v1/keys"),
@@ -339,8 +357,9 @@ async def test_the_description_is_whole(door: Door) -> None:
         ("conversation", "path"),
         ("after", "query"),
         ("limit", "query"),
-        ("user", "query"),
         ("order", "query"),
+        ("include", "query"),
+        ("user", "query"),
         ("to", "query"),
         ("palaver-user", "header"),
     ]

@@ -120,7 +120,7 @@ class Hers:
         hers.reading = asyncio.create_task(ann.send("POST", "/v1/chat/completions", body))
         await ann.door.hand.began.wait()
         ann.door.hand.put(ContentDelta("canary-running"))
-        items = (await ann.read(f"/v1/conversations/{conversation}/items"))["data"]
+        items = (await ann.read(f"/v1/conversations/{conversation}/messages"))["data"]
         hers.running = next(iter(ann.door.chat._running))
         turns = [items[-2]["turn"], hers.running]
         while (await ann.door.chat.store.turn("ann", hers.running)).receipt is None:
@@ -132,7 +132,7 @@ class Hers:
             conversation,
             plain["palaver-conversation"],
             *(item["id"] for item in items),
-            *(item["id"] for item in (await ann.read("/v1/conversations/plans/items"))["data"]),
+            *(item["id"] for item in (await ann.read("/v1/conversations/plans/messages"))["data"]),
             *(form + body for body in bodies for form in ("turn_", "chatcmpl-", "resp_")),
             *(key["id"] for key in keys["data"]),
             *(epoch["id"] for epoch in epochs),
@@ -146,7 +146,7 @@ class Hers:
         found = [
             await self.ann.read(f"/v1/conversations/{each}{path}")
             for each in (self.conversation, "plans")
-            for path in ("", "/items?order=asc", "/tree", "/leaves", "/epochs")
+            for path in ("", "/messages?order=asc", "/tree", "/leaves", "/epochs")
         ]
         found.append(await self.ann.read("/v1/conversations?include_tasks=true&include_temporary=true"))
         done = next(id for id in self.ids if id.startswith("chatcmpl-"))
@@ -165,8 +165,14 @@ def bodies(schema: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         for name, field in schema["properties"].items()
         if "string" in (field.get("type"), *(each.get("type") for each in field.get("anyOf", ())))
     ]
-    smallest: dict[str, Any] = {"model": "scripted", "messages": said("hello")}
-    return {name: smallest.get(name, "x") for name in schema.get("required", ())}, texts
+    smallest: dict[str, Any] = {
+        "model": "scripted",
+        "messages": said("hello"),
+        "items": said("hello"),
+        "metadata": {},
+    }
+    needed = [*schema.get("required", ()), *({"input"} & set(schema["properties"]))]
+    return {name: smallest.get(name, "x") for name in needed}, texts
 
 
 def probes(document: dict[str, Any], words: list[str], own: list[str]) -> Iterator[tuple[Probe, bool]]:
@@ -239,7 +245,7 @@ async def test_whatever_is_asked_with_her_words_is_answered_as_if_nobody_had_the
 ) -> None:
     hers = await Hers.made(ann)
     mine = await bob.ask(said("of bob"), conversation="mine")
-    items = (await bob.read("/v1/conversations/mine/items"))["data"]
+    items = (await bob.read("/v1/conversations/mine/messages"))["data"]
     own = [mine["palaver-conversation"], items[0]["id"]]
     _, document = await door.get("/openapi.json")
     before = await hers.seen()
@@ -293,7 +299,7 @@ async def test_the_same_words_never_tie(ann: Owner, bob: Owner, user: str | None
     # A history that lost its beginning is not tied to hers either.
     cut = said("canary-question", first["content"], "and on", hers["content"], "more")[2:]
     assert (await bob.ask(cut, **who))["palaver-conversation"] != hers["palaver-conversation"]
-    items = await ann.read(f"/v1/conversations/{hers['palaver-conversation']}/items")
+    items = await ann.read(f"/v1/conversations/{hers['palaver-conversation']}/messages")
     assert len(items["data"]) == 4
 
 

@@ -68,7 +68,7 @@ class Talk:
         return await receipt_of(self.door, self.turn)
 
     async def items(self) -> list[dict[str, Any]]:
-        _, page = await self.door.get(f"/v1/conversations/{self.conversation}/items?order=asc&limit=100")
+        _, page = await self.door.get(f"/v1/conversations/{self.conversation}/messages?order=asc&limit=100")
         data: list[dict[str, Any]] = page["data"]
         return data
 
@@ -537,7 +537,7 @@ class TestBeforehand:
         param: str | None,
     ) -> None:
         talk = Talk(door)
-        await talk.say("Hello")
+        await talk.say("Hello", user="ann")
         body = {"model": "scripted", "messages": [user("one two three four")], **more}
         if body.get("parent") == "known":
             body["parent"] = (await talk.items())[-1]["id"]
@@ -560,7 +560,7 @@ class TestBeforehand:
         door.hand.put(Accepted(), ContentDelta("So f"), EngineBroke())
         response, _ = await door.ask(model="test/hand")
         _, page = await door.get(
-            f"/v1/conversations/{response.headers['palaver-conversation']}/items?limit=1"
+            f"/v1/conversations/{response.headers['palaver-conversation']}/messages?limit=1"
         )
         body = {"model": model, "messages": [], "parent": page["data"][0]["id"], **more}
         response, foretold = await door.post("/v1/chat/completions/dry_run", body)

@@ -31,6 +31,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/chat/completions": {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]},
     "/chat/completions/dry_run": {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]},
     "/conversations/{conversation}/window": {"mode": "auto"},
+    "/responses": {"model": "scripted", "input": "hi"},
+    "/responses/compact": {"model": "scripted", "input": "hi"},
+    "/responses/input_tokens": {"model": "scripted", "input": "hi"},
 }
 
 
@@ -63,7 +66,7 @@ def stem(path: str) -> str:
 
 async def test_no_route_answers_as_if_there_were_nothing(door: Door, tmp_path: Path) -> None:
     _, conversation = await door.say([{"role": "user", "content": "hello"}], conversation="known")
-    _, items = await door.get(f"/v1/conversations/{conversation}/items")
+    _, items = await door.get(f"/v1/conversations/{conversation}/messages")
     message, turn = items["data"][0]["id"], items["data"][0]["turn"]
     known = {"conversation": conversation, "message": message, "item": message, "turn": turn}
     said = {}
@@ -93,7 +96,10 @@ def body_for(method: str, path: str, message: str) -> dict[str, Any] | None:
     """A body that the route accepts: what is wrong with it must not be told first."""
     if method in ("get", "delete"):
         return None
-    return BODIES.get(path, {"message": message, "head": message, "name": "n"})
+    items = [{"role": "user", "content": "more"}]
+    return BODIES.get(
+        path, {"message": message, "head": message, "name": "n", "items": items, "metadata": {}}
+    )
 
 
 async def test_a_history_that_is_sent_again_goes_on_where_it_was(door: Door, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ async def conversations(door: Door, **query: str) -> list[dict[str, Any]]:
 
 async def texts(door: Door, conversation: str) -> list[str]:
     """The conversation's messages, first to last."""
-    _, page = await door.get(f"/v1/conversations/{conversation}/items?limit=100&order=asc")
+    _, page = await door.get(f"/v1/conversations/{conversation}/messages?limit=100&order=asc")
     assert not page["has_more"]
     return ["".join(part["text"] for part in item["content"]) for item in page["data"]]
 
@@ -87,7 +87,7 @@ async def test_developer_and_system_are_the_same(door: Door) -> None:
     history += [{"role": "assistant", "content": answer}, {"role": "user", "content": "Two"}]
     _, second = await door.say([{"role": "system", "content": "Be brief."}, *history])
     assert first == second
-    _, page = await door.get(f"/v1/conversations/{first}/items")
+    _, page = await door.get(f"/v1/conversations/{first}/messages")
     assert {item["role"] for item in page["data"]} == {"user", "assistant"}
 
 

@@ -1,0 +1,108 @@
+"""What a response is to go on from: the response, conversation or compaction that it names, and items that it names
+instead of sending them."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+import msgspec
+from starlette.datastructures import Headers
+
+from palaver.chat import ChatRequest
+from palaver.core import ids
+from palaver.core.errors import InvalidRequest
+from palaver.core.message import Message
+from palaver.core.tree import Instruction
+from palaver.core.window import besides, composed
+from palaver.engines.base import Model
+from palaver.server.compactions import after_compaction, two_places
+from palaver.server.exchange import Caller
+from palaver.server.files import with_own_files
+from palaver.server.input_references import resolve
+from palaver.server.names import end_user_of
+from palaver.server.response_previous import place_of
+from palaver.server.response_request import AskedResponse, naming, response_chat_request
+from palaver.server.response_shapes import INSTRUCTIONS
+from palaver.server.settings import ServerSettings
+from palaver.stores.base import Store
+
+
+class Asking:
+    """Makes requests for `chat` of bodies, with what is stored."""
+
+    def __init__(self, store: Store, settings: ServerSettings) -> None:
+        self._store = store
+        self._settings = settings
+
+    async def wanted(
+        self, asked: AskedResponse, headers: Headers, caller: Caller, model: Model
+    ) -> tuple[AskedResponse, ChatRequest]:
+        """The request that a body makes; and the body with its items as far as they are new.
+
+        Raises InvalidRequest, also for a response to go on from that is not there, UnsupportedParameter, TurnRunning.
+        """
+        owner, body = caller.owner, asked.body
+        end_user, parent = end_user_of(headers, body), None
+        if body.previous_response_id is not None:
+            _, parent = await place_of(self._store, owner, body.previous_response_id, end_user)
+        asked, compacted = await self._after_compaction(owner, asked, end_user)
+        parent = parent or compacted
+        most = self._settings.max_body_bytes
+        items = await resolve(self._store, owner, asked.items, most, end_user)
+        asked = msgspec.structs.replace(asked, items=items)
+        with naming(items, body.previous_response_id):
+            messages = await with_own_files(self._store, owner, items.messages(), most)
+            if parent is not None and body.store is False:
+                whole = await self._unstored(owner, parent, body.previous_response_id, messages)
+                asked = _without_place(asked, len(whole) - len(messages))
+                messages, parent = whole, None
+        with naming(asked.items, body.previous_response_id):
+            wanted = response_chat_request(asked, messages, parent, headers, caller, model, self._settings)
+        return asked, wanted
+
+    async def _after_compaction(
+        self, owner: str, asked: AskedResponse, end_user: str | None
+    ) -> tuple[AskedResponse, str | None]:
+        """The same with what came after the last compaction in its input, and the message that this stands for."""
+        rest, place = await after_compaction(self._store, owner, asked.items, end_user)
+        if place is None:
+            return asked, None
+        if asked.body.previous_response_id is not None or asked.body.conversation is not None:
+            raise two_places()
+        if not rest.entries:
+            raise InvalidRequest(
+                "Input required: nothing comes after the compaction in `input`.", param="input"
+            )
+        return msgspec.structs.replace(asked, items=rest), place.message
+
+    async def _unstored(
+        self, owner: str, parent: str, previous: str | None, messages: list[Message]
+    ) -> list[Message]:
+        """The whole history of a response that goes on from a stored one and is not to be stored itself. Raises
+        InvalidRequest where there is nothing new to answer."""
+        steps = [step for step in await self._store.path(owner, parent, 0) if not step.deleted]
+        if not messages and (not steps or steps[-1].message.role == "assistant"):
+            raise InvalidRequest(
+                "Input required: what is not stored goes on with no reply that was cut off.", param="input"
+            )
+        kept: list[Instruction] = []
+        found = await self._store.messages(owner, [parent]) if previous is None else []
+        turn = ids.turn_id(previous) if previous is not None else found[0].turn if found else None
+        if turn is not None:
+            record = await self._store.turn(owner, turn)
+            kept = record.instructions[1 if record.asked.get(INSTRUCTIONS) else 0 :]
+        opening = takewhile(lambda step: step.message.role in ("system", "developer"), steps)
+        return [*composed(besides(opening, kept), steps), *messages]
+
+
+def _without_place(asked: AskedResponse, above: int) -> AskedResponse:
+    """The same where what it goes on from, so many messages, is part of the request: they are shown as far as they fit,
+    as where it hangs below them."""
+    body = asked.body
+    above_is = "input" if body.previous_response_id is None else "previous_response_id"
+    is_said = body.truncation or (body.window and (body.window.mode or body.window.truncation))
+    return msgspec.structs.replace(
+        asked,
+        body=body if is_said else msgspec.structs.replace(body, truncation="auto"),
+        items=msgspec.structs.replace(asked.items, above=above, above_is=above_is),
+    )
