@@ -92,7 +92,7 @@ async def _of_turn(palaver: Palaver, ref: str, given: str) -> dict[str, Any]:
     turn = given
     if ids.turn_id(given) is None:
         message = await message_id(palaver, ref, given)
-        [item] = (await palaver.items(ref, to=message, limit=1))["data"]
+        [item] = (await palaver.messages(ref, to=message, limit=1))["data"]
         if item["turn"] is None:
             raise TurnNotFound(f"No model wrote the message {given}.")
         turn = item["turn"]

@@ -26,6 +26,7 @@ from palaver.cli.options import WHERE, passes_on
 from palaver.cli.restore import restore
 from palaver.cli.serve import serve
 from palaver.cli.show import show
+from palaver.cli.title import title
 from palaver.cli.tree import tree
 from palaver.cli.use import use
 from palaver.cli.where import where
@@ -50,6 +51,7 @@ for command, name in (
     (tree, "tree"),
     (head, "head"),
     (fork, "fork"),
+    (title, "title"),
     (context, "context"),
     (epochs, "epochs"),
     (window, "window"),

@@ -40,7 +40,7 @@ async def last_item(
     """
     after, more = None, True
     while more:
-        page = await palaver.items(ref, to=to, after=after, limit=NEAR)
+        page = await palaver.messages(ref, to=to, after=after, limit=NEAR)
         for item in page["data"]:
             if fits(item):
                 return dict(item)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 TEXT = ("input_text", "output_text")
+IMAGES = "message.input_image.image_url"
+"""What is to be included in the items, so that their pictures can be sent back."""
 
 
 def resent(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

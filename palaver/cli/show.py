@@ -68,19 +68,23 @@ async def _show(config: Config, ref: str, limit: int, to: str | None, as_json: b
         show_item(terminal, item)
 
 
-async def last_items(palaver: Palaver, ref: str, limit: int, to: str | None = None) -> list[dict[str, Any]]:
-    """The last `limit` messages (0: all) on the path to one, by default the head, the oldest first.
+async def last_items(
+    palaver: Palaver, ref: str, limit: int, to: str | None = None, include: str | None = None
+) -> list[dict[str, Any]]:
+    """The last `limit` messages (0: all) on the path to one, by default the head, the oldest first, with what is to be
+    `include`d.
 
     Raises PalaverError.
     """
     found: list[dict[str, Any]] = []
     more = True
     while more and (not limit or len(found) < limit):
-        page = await palaver.items(
+        page = await palaver.messages(
             ref,
             to=to,
             limit=min(PAGE, limit - len(found)) if limit else PAGE,
             after=found[-1]["id"] if found else None,
+            include=include,
         )
         found += page["data"]
         more = page["has_more"]

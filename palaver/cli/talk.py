@@ -12,7 +12,7 @@ import msgspec
 from palaver.cli.link import Link, unless_missing
 from palaver.cli.messages import is_cut, last_item
 from palaver.cli.names import model_name, new_names
-from palaver.cli.resent import resent, text_of
+from palaver.cli.resent import IMAGES, resent, text_of
 from palaver.cli.saying import Said, answer
 from palaver.cli.show import last_items
 from palaver.cli.terminal import ReplyView
@@ -250,7 +250,7 @@ class Talk:
 
     async def _arrive(self, ref: str, turn: str, new: Sequence[Message], parent: str | None) -> None:
         """Go on from the reply of this turn."""
-        for item in (await self.link.asked(lambda palaver: palaver.items(ref, limit=1)))["data"]:
+        for item in (await self.link.asked(lambda palaver: palaver.messages(ref, limit=1)))["data"]:
             if item["turn"] == turn:
                 self._at = item["id"]
                 return
@@ -266,7 +266,8 @@ class Talk:
     async def _unkeep(self, end: str) -> None:
         """Take what is stored up to a message, to be sent from here on."""
         name = self.name or ""
-        self._unkept = resent(await self.link.asked(lambda palaver: last_items(palaver, name, 0, end)))
+        items = await self.link.asked(lambda palaver: last_items(palaver, name, 0, end, IMAGES))
+        self._unkept = resent(items)
         self._kept, self._at = False, None
 
     def _taken_back(self) -> str:

@@ -12,15 +12,16 @@ import msgspec
 from palaver import __version__, wiring
 from palaver.config import Config, load
 from palaver.core.errors import EngineUnavailable, PalaverError, RequestError
-from palaver.library.asking import completion, named, part, path, query
+from palaver.library.asking import completion, part, query
+from palaver.library.conversations import Conversations
 from palaver.library.reply import Reply
+from palaver.library.turns import COMPLETIONS, Turns
 
 UNAVAILABLE = 503
-COMPLETIONS = "/v1/chat/completions"
 CACHE = "/v1/cache"
 
 
-class Palaver:
+class Palaver(Turns, Conversations):
     """A client of the process that owns the store. Made by `Palaver.open`."""
 
     def __init__(self, session: aiohttp.ClientSession, address: str, model: str, *, own: bool) -> None:
@@ -112,11 +113,6 @@ class Palaver:
         body = completion(model or self.model, messages, given, parameters)
         return await self._get("POST", f"{COMPLETIONS}/dry_run", json=body)
 
-    async def receipt(self, turn: str) -> dict[str, Any]:
-        """What the model saw in a stored turn (its id in any form). Raises RequestError with code ``turn_not_found``
-        for one that there is not, and with ``no_receipt`` for one in which nothing was shown."""
-        return await self._get("GET", f"{COMPLETIONS}/{part(turn, 'turn')}/receipt")
-
     def regenerate(self, question: str, **options: Any) -> contextlib.AbstractAsyncContextManager[Reply]:
         """Have a message (its id) answered again; the reply stands beside the others. `options` are `say`'s."""
         return self.say([], parent=question, **options)
@@ -125,67 +121,6 @@ class Palaver:
         """Go on with a reply (its id) that was cut off. The new reply begins with the text of the old one and
         stands beside it. `options` are `say`'s."""
         return self.say([], parent=reply, **options)
-
-    async def cancel(self, turn: str) -> None:
-        """Stop a running reply; its text so far is kept. Returns when that is stored."""
-        await self._get("POST", f"{COMPLETIONS}/{part(turn, 'turn')}/cancel", json={})
-
-    async def conversations(self, **asked: Any) -> dict[str, Any]:
-        """A page of conversations, last updated first: `limit`, `after`, `name`, `user`, `include_tasks`,
-        `include_temporary`."""
-        return await self._get("GET", "/v1/conversations", params=query(asked))
-
-    async def conversation(self, ref: str) -> dict[str, Any]:
-        """One conversation, by id or name. Raises RequestError with code ``conversation_not_found``."""
-        return await self._get("GET", path(ref))
-
-    async def items(self, ref: str, **asked: Any) -> dict[str, Any]:
-        """A page of the messages on a path: `limit`, `after`, `order` (``desc`` by default), `to` (a message,
-        by default the head)."""
-        return await self._get("GET", path(ref) + "/items", params=query(asked))
-
-    async def tree(self, ref: str, **asked: Any) -> dict[str, Any]:
-        """A page of all messages of a conversation, in the order in which they came: `limit`, `after`."""
-        return await self._get("GET", path(ref) + "/tree", params=query(asked))
-
-    async def leaves(self, ref: str, **asked: Any) -> dict[str, Any]:
-        """A page of the ends of a conversation's branches, the latest first: `limit`, `after`."""
-        return await self._get("GET", path(ref) + "/leaves", params=query(asked))
-
-    async def set_head(self, ref: str, message: str) -> dict[str, Any]:
-        """Make a message (its id) the head of its conversation, which is returned.
-
-        Raises RequestError with code ``message_not_found`` for one of another conversation.
-        """
-        return await self._get("POST", path(ref) + "/head", json={"message": message})
-
-    async def fork(self, ref: str, message: str | None = None, *, name: str | None = None) -> dict[str, Any]:
-        """Copy the path to a message (its id; by default the head) into a conversation of its own.
-
-        Raises RequestError, with param ``name`` for a name that is taken.
-        """
-        asked = {"message": message, "name": None if name is None else named(name, "name")}
-        body = {key: value for key, value in asked.items() if value is not None}
-        return await self._get("POST", path(ref) + "/fork", json=body)
-
-    async def epochs(self, ref: str, **asked: Any) -> dict[str, Any]:
-        """A page of the epochs of a conversation, the latest first: `limit`, `after`."""
-        return await self._get("GET", path(ref) + "/epochs", params=query(asked))
-
-    async def set_window(self, ref: str, **settings: Any) -> dict[str, Any]:
-        """Say how a conversation's windows are chosen: `mode`, `truncation`, `size`, `keep`, `reserve`,
-        `context_length_exceeded_behavior`. These take the place of all that was said before; the conversation then."""
-        said = {name: value for name, value in settings.items() if value is not None}
-        return await self._get("POST", path(ref) + "/window", json=said)
-
-    async def delete_conversation(self, ref: str) -> None:
-        """Delete a conversation, by id or name, with all in it. Raises RequestError."""
-        await self._get("DELETE", path(ref))
-
-    async def delete_item(self, ref: str, message: str, *, branch: bool = False) -> dict[str, Any]:
-        """Delete a message (its id) of a conversation, with `branch` all below it too; the conversation then."""
-        item = f"{path(ref)}/items/{part(message, 'message')}"
-        return await self._get("DELETE", item, params=query({"branch": branch}))
 
     async def delete_user(self, user: str) -> dict[str, Any]:
         """Delete all conversations of an end user, and the name; how much it was."""

@@ -81,7 +81,7 @@ async def test_the_head_can_be_moved_and_the_path_to_it_forked(palaver: Palaver)
     fork = await palaver.fork("trip", reply["id"], name="other")
     assert (fork["name"], fork["messages"]) == ("other", 2)
     assert (await palaver.fork("trip"))["messages"] == 1
-    assert len((await palaver.items("trip", to=reply["id"]))["data"]) == 2
+    assert len((await palaver.messages("trip", to=reply["id"]))["data"]) == 2
     with pytest.raises(RequestError) as caught:
         await palaver.fork("trip", name="other")
     assert caught.value.param == "name"

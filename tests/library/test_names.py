@@ -43,6 +43,7 @@ CALLS: list[tuple[str, Callable[[Palaver, str], Awaitable[Any]]]] = [
     ("id", Palaver.revoke_api_key),
     ("turn", Palaver.cancel),
     ("turn", Palaver.receipt),
+    ("turn", Palaver.completion),
     ("conversation", Palaver.epochs),
     ("conversation", Palaver.set_window),
     ("conversation", lambda palaver, given: palaver.foresee([], conversation=given)),

@@ -1,0 +1,105 @@
+"""What is asked of conversations: what they hold, their branches, how they are made, changed and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from palaver.library.asking import named, part, path, query
+
+
+class Conversations:
+    """A part of `Palaver`, which says how something is asked for."""
+
+    async def _get(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def conversations(self, **asked: Any) -> dict[str, Any]:
+        """A page of conversations, last updated first: `limit`, `after`, `name`, `user`, `include_tasks`,
+        `include_temporary`."""
+        return await self._get("GET", "/v1/conversations", params=query(asked))
+
+    async def conversation(self, ref: str) -> dict[str, Any]:
+        """One conversation, by id or name. Raises RequestError with code ``conversation_not_found``."""
+        return await self._get("GET", path(ref))
+
+    async def create_conversation(
+        self, items: Sequence[Mapping[str, Any]] = (), *, name: str | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """Make a conversation that begins with these items (messages, calls, outputs; at most 20): `metadata`, `title`,
+        `user`, `temporary`. Raises RequestError, with param ``name`` for a name that is taken."""
+        asked = {"items": list(items), "name": None if name is None else named(name, "name"), **more}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return await self._get("POST", "/v1/conversations", json=body)
+
+    async def update_conversation(
+        self, ref: str, *, metadata: Mapping[str, str] | None = None, title: str | None = None
+    ) -> dict[str, Any]:
+        """Set a conversation's notes, its title, or both; the conversation then. An empty title is that of its first
+        words again. Raises RequestError."""
+        asked = {"metadata": metadata, "title": title}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return await self._get("POST", path(ref), json=body)
+
+    async def add_items(self, ref: str, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Hang items (1 to 20) below a conversation's head; the items as they are kept. No model answers.
+
+        Raises RequestError, with code ``conversation_locked`` while a turn runs there or waits.
+        """
+        added = await self._get("POST", path(ref) + "/items", json={"items": list(items)})
+        kept: list[dict[str, Any]] = added["data"]
+        return kept
+
+    async def items(self, ref: str, *, include: Sequence[str] = (), **asked: Any) -> dict[str, Any]:
+        """A page of what stands on a path, in OpenAI's form, where a reply is several items: `limit`, `after` (an
+        item), `order` (``desc`` by default), `to` (a message, by default the head)."""
+        params = [*query(asked).items(), *(("include", each) for each in include)]
+        return await self._get("GET", path(ref) + "/items", params=params)
+
+    async def messages(self, ref: str, **asked: Any) -> dict[str, Any]:
+        """A page of the messages on a path, each with its parent, turn and model: `limit`, `after`, `order` (``desc``
+        by default), `to` (a message, by default the head)."""
+        return await self._get("GET", path(ref) + "/messages", params=query(asked))
+
+    async def tree(self, ref: str, **asked: Any) -> dict[str, Any]:
+        """A page of all messages of a conversation, in the order in which they came: `limit`, `after`."""
+        return await self._get("GET", path(ref) + "/tree", params=query(asked))
+
+    async def leaves(self, ref: str, **asked: Any) -> dict[str, Any]:
+        """A page of the ends of a conversation's branches, the latest first: `limit`, `after`."""
+        return await self._get("GET", path(ref) + "/leaves", params=query(asked))
+
+    async def set_head(self, ref: str, message: str) -> dict[str, Any]:
+        """Make a message (its id) the head of its conversation, which is returned.
+
+        Raises RequestError with code ``message_not_found`` for one of another conversation.
+        """
+        return await self._get("POST", path(ref) + "/head", json={"message": message})
+
+    async def fork(self, ref: str, message: str | None = None, *, name: str | None = None) -> dict[str, Any]:
+        """Copy the path to a message (its id; by default the head) into a conversation of its own.
+
+        Raises RequestError, with param ``name`` for a name that is taken.
+        """
+        asked = {"message": message, "name": None if name is None else named(name, "name")}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return await self._get("POST", path(ref) + "/fork", json=body)
+
+    async def epochs(self, ref: str, **asked: Any) -> dict[str, Any]:
+        """A page of the epochs of a conversation, the latest first: `limit`, `after`."""
+        return await self._get("GET", path(ref) + "/epochs", params=query(asked))
+
+    async def set_window(self, ref: str, **settings: Any) -> dict[str, Any]:
+        """Say how a conversation's windows are chosen: `mode`, `truncation`, `size`, `keep`, `reserve`,
+        `context_length_exceeded_behavior`. These take the place of all that was said before; the conversation then."""
+        said = {name: value for name, value in settings.items() if value is not None}
+        return await self._get("POST", path(ref) + "/window", json=said)
+
+    async def delete_conversation(self, ref: str) -> None:
+        """Delete a conversation, by id or name, with all in it. Raises RequestError."""
+        await self._get("DELETE", path(ref))
+
+    async def delete_item(self, ref: str, message: str, *, branch: bool = False) -> dict[str, Any]:
+        """Delete a message (its id, or an item's of it), with `branch` all below it too; the conversation then."""
+        item = f"{path(ref)}/items/{part(message, 'message')}"
+        return await self._get("DELETE", item, params=query({"branch": branch}))
