@@ -7,6 +7,7 @@ before it, what was stored must be in the files; after it, no byte of the data d
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import sqlite3
@@ -42,6 +43,7 @@ PATHS = """
 system developer question part arguments result stop metadata title conversation user header-conversation header-user
 idempotency-key reply thinking streamed regenerated temporary killed running queued queued-system
 tool tool-description tool-schema called schema template first second third tried warning receipt
+attachment filename
 """
 STORED = {f"canary-{name}".encode() for name in PATHS.split()}
 """What must be found before anything is deleted: otherwise the test would look for what was never there."""
@@ -204,7 +206,15 @@ async def first_day(app: App) -> None:
         stop=["canary-stop"],
         headers={"Idempotency-Key": "canary-idempotency-key"},
     )
-    parts = [{"type": "text", "text": "canary-part"}, {"type": "text", "text": " and more"}]
+    file = {
+        "file_data": base64.b64encode(b"canary-attachment " * 3000).decode(),
+        "filename": "canary-filename.txt",
+    }
+    parts = [
+        {"type": "text", "text": "canary-part"},
+        {"type": "text", "text": " and more"},
+        {"type": "file", "file": file},
+    ]
     await app.say(
         {"role": "user", "content": parts},
         headers={"palaver-user": USER_IN_HEADER, "palaver-conversation": NAME_IN_HEADER},

@@ -154,6 +154,6 @@ async def test_a_killed_server_keeps_the_question_and_the_text(tmp_path: Path, b
         async with aiohttp.ClientSession() as session:
             answer = await session.get(address + "/v1/conversations?include_tasks=true")
             (conversation,) = (await answer.json())["data"]
-            answer = await session.get(f"{address}/v1/conversations/{conversation['id']}/items?order=asc")
+            answer = await session.get(f"{address}/v1/conversations/{conversation['id']}/messages?order=asc")
             items = (await answer.json())["data"]
     assert [item["content"][0]["text"] for item in items] == [QUESTION["content"], kept]

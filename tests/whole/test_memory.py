@@ -38,7 +38,7 @@ def test_a_name_is_known_ten_turns_later(address: str) -> None:
     assert "Manhattan" in answers[-1]
     assert len(conversations) == 1
 
-    items = client.get(f"/conversations/{conversations.pop()}/items?limit=100", cast_to=dict)
+    items = client.get(f"/conversations/{conversations.pop()}/messages?limit=100", cast_to=dict)
     assert len(items["data"]) == 2 * (len(FILLERS) + 2)
 
     alone = client.chat.completions.create(
