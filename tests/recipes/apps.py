@@ -268,5 +268,5 @@ async def conversations(door: Door, **query: str) -> list[Body]:
 
 async def roles(door: Door, conversation: str) -> list[str]:
     """Who said what on the path to a conversation's head, first to last."""
-    _, page = await door.get(f"/v1/conversations/{conversation}/items?limit=100&order=asc")
+    _, page = await door.get(f"/v1/conversations/{conversation}/messages?limit=100&order=asc")
     return [item["role"] if item["type"] == "message" else item["type"] for item in page["data"]]

@@ -1,4 +1,4 @@
-"""docs/recipes/ai-sdk.md: what Vercel's AI SDK 6 and 7 send by @ai-sdk/openai-compatible, openai and togetherai."""
+"""docs/recipes/ai-sdk.md: the AI SDK 6 and 7 at chat completions by openai-compatible, openai.chat and togetherai."""
 
 from __future__ import annotations
 
@@ -176,14 +176,3 @@ async def test_text_completions_and_vectors(door: Door, sdk: App) -> None:
     assert [type(each["embedding"][0]) for each in found["data"]] == [float, float]
     assert found["usage"]["prompt_tokens"] == 2
     assert await kept(door, include_tasks="true") == []
-
-
-async def test_responses_say_the_way_out(door: Door) -> None:
-    """`openai("…")` takes that route."""
-    body = {
-        "model": "scripted",
-        "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}],
-    }
-    found = await App(door, headers("openai")).ask(body, "/v1/responses")
-    assert found.status == 404
-    assert "openai.chat(" in found.body["error"]["message"]

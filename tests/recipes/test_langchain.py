@@ -164,10 +164,3 @@ async def test_errors_and_closing_a_stream(door: Door, langchain: App) -> None:
     assert broken.error
     await langchain.stream(sent([human("tell a long story")], stream=True), leave_after=2)
     assert await hidden(door) == ["be away", "break off", "tell a long story"]
-
-
-async def test_responses_say_the_way_out(langchain: App) -> None:
-    """It takes that route for some models' names, or if told to."""
-    found = await langchain.ask({"model": "scripted", "stream": False, "input": []}, "/v1/responses")
-    assert found.status == 404
-    assert "use_responses_api=False" in found.body["error"]["message"]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.recipes.apps import App, Body, hidden, kept, result, roles, said, tool, user
+from tests.recipes.responding import ResponsesApp, flat, output_of
 from tests.server.conftest import Door
 
 HEADERS = {
@@ -121,3 +122,37 @@ async def test_errors_and_stopping(door: Door, librechat: App) -> None:
     # Nothing of a history whose only reply was never told whole ties it to the first try.
     assert await kept(door) == []
     assert await hidden(door) == ["be away"] * 2 + ["break off"] + ["tell a long story"] * 2
+
+
+def responding(input: list[Body], **more: Any) -> Body:
+    """With `useResponsesApi`."""
+    tools = [flat(WEATHER, strict=None)]
+    return {"model": "scripted", "user": SPEAKER, "tools": tools, "text": {}, "input": input, **more}
+
+
+def message(role: str, content: Any) -> Body:
+    return {"type": "message", "role": role, "content": content}
+
+
+async def test_responses_are_the_same_conversation(door: Door) -> None:
+    """Within a run items come back as they are; from its store the text alone, without ids."""
+    librechat = ResponsesApp(door, HEADERS)
+    history = [message("system", "Be brief."), message("user", "How is the weather?")]
+    call = await librechat.respond(responding(history), stream=True)
+    steps = [*history, *call.output, output_of(call.calls[0])]
+    reply = await librechat.respond(responding(steps), stream=True)
+    assert reply.text == "It is sunny in Paris."
+    made, answered = call.calls[0], output_of(call.calls[0])
+    parts = [{"type": "output_text", "text": reply.text, "annotations": []}]
+    later = [
+        *history,
+        {name: made[name] for name in ("type", "name", "arguments", "call_id")},
+        answered,
+        message("assistant", parts),
+        message("user", "think hard"),
+    ]
+    last = await librechat.respond(
+        responding(later, reasoning={"effort": "low", "summary": "auto"}), stream=True
+    )
+    assert call.conversation == reply.conversation == last.conversation
+    assert await kept(door, user=SPEAKER) == [("How is the weather?", 6)]

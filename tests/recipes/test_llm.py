@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.recipes.apps import TEXT, App, Body, hidden, kept, result, said, user
+from tests.recipes.responding import ResponsesApp, flat, output_of
 from tests.server.conftest import Door
 
 HEADERS = {
@@ -111,3 +112,45 @@ async def test_errors_and_ctrl_c(door: Door, llm: App) -> None:
 async def test_models_of_an_address(llm: App) -> None:
     """`llm openai endpoint URL --models`."""
     assert [each["id"] for each in (await llm.get("/v1/models"))["data"]] == ["scripted", "test/hand"]
+
+
+def unstored(input: list[Body], **more: Any) -> Body:
+    """What it sends for a model with `responses: true` and `reasoning: true`: never to be stored."""
+    body = {"model": "scripted", "input": input, "include": ["reasoning.encrypted_content"], "store": False}
+    return {**body, "reasoning": {"summary": "auto"}, **more}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_responses_are_answered_and_not_kept(door: Door, stream: bool) -> None:
+    """Thinking comes back as an id and nothing else, text and calls without ids."""
+    llm = ResponsesApp(door, HEADERS | {"palaver-user": "ann"})
+    history = [user("How is the weather?")]
+    tools = [flat(TOOLS[0])]
+    first = await llm.respond(unstored(history, tools=tools, instructions="Be brief."), stream=stream)
+    thought, call = first.output
+    history += [
+        {"type": "reasoning", "id": thought["id"], "summary": []},
+        {name: call[name] for name in ("type", "call_id", "name", "arguments")},
+        output_of(call),
+    ]
+    second = await llm.respond(unstored(history, tools=tools, instructions="Be brief."), stream=stream)
+    assert second.text == "It is sunny in Paris."
+    history += [{"role": "assistant", "content": second.text}, user("think hard")]
+    third = await llm.respond(unstored(history), stream=stream)
+    assert [item["type"] for item in third.output] == ["reasoning", "message"]
+    assert await kept(door, include_tasks="true") == []
+
+
+async def test_a_schema_and_options_by_responses(door: Door) -> None:
+    llm = ResponsesApp(door, HEADERS)
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    form = {"type": "json_schema", "name": "output", "schema": schema, "strict": False}
+    reply = await llm.respond(unstored([user("Paris")], text={"format": form}), stream=True)
+    assert msgspec.json.decode(reply.text) == {"city": ""}
+    options: Body = {
+        "max_output_tokens": 20,
+        "temperature": 0.5,
+        "reasoning": {"summary": "auto", "effort": "low"},
+    }
+    assert (await llm.respond(unstored([user("Hi")], **options))).status == 200
+    assert door.scripted.asked[-1].parameters.reasoning_effort == "low"

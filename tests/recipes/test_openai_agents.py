@@ -1,4 +1,4 @@
-"""docs/recipes/openai-agents.md: what OpenAI's Agents SDK 0.24 sends."""
+"""docs/recipes/openai-agents.md: what OpenAI's Agents SDK 0.24 sends to chat completions, where it is told to."""
 
 from __future__ import annotations
 
@@ -163,11 +163,3 @@ async def test_errors_and_cancel(agents: App) -> None:
     assert broken.error["message"]
     left = await agents.stream(sent([user("tell a long story")], stream=True), leave_after=2)
     assert left.text
-
-
-async def test_responses_say_the_way_out(agents: App) -> None:
-    """Its default."""
-    body = {"model": "scripted", "include": [], "input": [{"content": "Hi", "role": "user"}], "tools": []}
-    found = await agents.ask(body, "/v1/responses")
-    assert (found.status, found.body["error"]["type"]) == (404, "invalid_request_error")
-    assert 'set_default_openai_api("chat_completions")' in found.body["error"]["message"]

@@ -66,13 +66,27 @@ async def test_openai_looks_up_models_with_a_slash(client: openai.AsyncOpenAI) -
         assert [(await client.models.retrieve(name)).id for name in names] == ["scripted", "test/hand"]
 
 
-async def test_openai_vectors_and_responses(client: openai.AsyncOpenAI) -> None:
+async def test_openai_vectors(client: openai.AsyncOpenAI) -> None:
     async with client:
         plain = await client.embeddings.create(model="scripted", input="Hi")
         asked = await client.embeddings.create(model="scripted", input="Hi", encoding_format="float")
         assert plain.data[0].embedding == pytest.approx(asked.data[0].embedding)
-        with pytest.raises(openai.NotFoundError, match="Responses API"):
-            await client.responses.create(model="scripted", input="Hi")
+
+
+async def test_openai_goes_on_by_responses(door: Door, client: openai.AsyncOpenAI) -> None:
+    """Where chat completions were left off, by a name, by an id, or by a history."""
+    async with client:
+        await client.chat.completions.create(
+            model="scripted", messages=[user("Hi")], user="ann", extra_body={"conversation": "trip"}
+        )
+        more = await client.responses.create(model="scripted", input="Two", user="ann", conversation="trip")
+        last = await client.responses.create(model="scripted", input="Three", previous_response_id=more.id)
+        history = await client.conversations.items.list(
+            last.conversation.id if last.conversation else "", order="asc"
+        )
+        again: list[Any] = [item.model_dump(exclude_none=True) for item in history.data]
+        await client.responses.create(model="scripted", input=[*again, user("Four")], user="ann")
+    assert await kept(door, name="trip", user="ann") == [("Hi", 8)]
 
 
 async def test_openai_node_decodes_vectors_without_a_look(door: Door) -> None:
