@@ -20,6 +20,7 @@ from palaver.cli import logs
 from palaver.cli.main import app
 from palaver.cli.options import SERVING, WHERE, default_text, described, flag, variable
 from palaver.config import Config
+from palaver.server.openapi import payload
 from palaver.stores.migrations import migrations
 from palaver.wiring import assembly
 
@@ -218,9 +219,10 @@ def _fields(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[list
 
 def _answer(operation: dict[str, Any]) -> str:
     content = operation["responses"]["200"]["content"]
+    told = {kind: payload(described.get("schema", {})) for kind, described in content.items()}
     return " or ".join(
-        f"`{_name(described['schema'])}` (`{kind}`)" if "$ref" in described.get("schema", {}) else f"`{kind}`"
-        for kind, described in content.items()
+        f"{_type(schema)} (`{kind}`)" if {"$ref", "anyOf"} & schema.keys() else f"`{kind}`"
+        for kind, schema in told.items()
     )
 
 

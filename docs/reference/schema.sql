@@ -23,6 +23,15 @@ CREATE TABLE api_keys (
 
 CREATE INDEX api_keys_by_owner ON api_keys (owner);
 
+CREATE TABLE attachments (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner      INTEGER NOT NULL REFERENCES owners (seq),
+    hash       BLOB NOT NULL,                 -- of the bytes
+    bytes      BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (owner, hash)
+) STRICT;
+
 CREATE TABLE attempts (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
     owner           INTEGER NOT NULL REFERENCES owners (seq),
@@ -67,7 +76,7 @@ CREATE TABLE conversations (
     metadata    TEXT,                       -- JSON object of strings
     created_at  INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL
-, title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq), window_settings TEXT) STRICT;
+, title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq), window_settings TEXT, titled_by TEXT) STRICT;
 
 CREATE INDEX conversations_by_age ON conversations (updated_at);
 
@@ -128,6 +137,14 @@ CREATE TABLE instructions (
     UNIQUE (owner, hash)
 ) STRICT;
 
+CREATE TABLE message_attachments (
+    message    INTEGER NOT NULL REFERENCES messages (seq),
+    attachment INTEGER NOT NULL REFERENCES attachments (seq),
+    PRIMARY KEY (message, attachment)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX message_attachments_by_attachment ON message_attachments (attachment);
+
 CREATE TABLE message_counts (
     message   INTEGER NOT NULL REFERENCES messages (seq),
     tokenizer INTEGER NOT NULL REFERENCES tokenizers (seq),
@@ -148,6 +165,8 @@ CREATE TABLE messages (
     turn         INTEGER REFERENCES turns (seq),  -- the turn that generated it; NULL for what a client sent
     created_at   INTEGER NOT NULL
 , deleted_at INTEGER) STRICT;
+
+CREATE INDEX first_messages ON messages (conversation) WHERE parent IS NULL;
 
 CREATE INDEX messages_by_conversation ON messages (conversation, seq);
 
@@ -224,9 +243,13 @@ CREATE TABLE turns (
     started_at        INTEGER,
     first_token_at    INTEGER,
     ended_at          INTEGER
-, continues INTEGER, tools INTEGER REFERENCES toolsets (seq), served_as TEXT, tried TEXT, warnings TEXT, logprobs TEXT, epoch INTEGER REFERENCES epochs (seq), receipt TEXT) STRICT;
+, continues INTEGER, tools INTEGER REFERENCES toolsets (seq), served_as TEXT, tried TEXT, warnings TEXT, logprobs TEXT, epoch INTEGER REFERENCES epochs (seq), receipt TEXT, inputs INTEGER, carried INTEGER REFERENCES instructions (seq), asked TEXT) STRICT;
+
+CREATE INDEX turns_by_carried ON turns (carried) WHERE carried IS NOT NULL;
 
 CREATE INDEX turns_by_conversation ON turns (conversation);
+
+CREATE INDEX turns_by_door ON turns (owner, door, seq);
 
 CREATE INDEX turns_by_end_user ON turns (end_user) WHERE end_user IS NOT NULL;
 

@@ -64,5 +64,5 @@ def test_the_routes_that_clients_use_are_described() -> None:
     assert {
         "POST /v1/chat/completions",
         "GET /v1/models",
-        "GET /v1/conversations/{conversation}/items",
+        "GET /v1/conversations/{conversation}/messages",
     } <= headings

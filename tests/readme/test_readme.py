@@ -78,11 +78,12 @@ def test_every_example_runs_as_it_stands_and_what_they_said_is_there(tmp_path: P
         outputs = [run([sys.executable, "-c", block], exports) for block in PYTHON]
         assert "Manhattan" in outputs[0]
         assert "Ada" in outputs[1]
+        assert "Ada" in outputs[2]
         (curl,) = [block for block in SHELL if block.startswith("curl")]
         answer = json.loads(run([require_program("bash"), "-c", curl], exports))
         assert "Manhattan" in answer["choices"][0]["message"]["content"]
         kept = json.loads(said(tmp_path, "list", "--json"))["data"]
-        assert sorted(each["messages"] for each in kept) == [4, 4]
+        assert sorted(each["messages"] for each in kept) == [4, 4, 4]
 
 
 def run(command: list[str], exports: dict[str, str]) -> str:
