@@ -97,7 +97,10 @@ class BareKeeper:
         moved = {"seq": number, "head": asked, "now": now, "continued": 1, "title": None, "title_from": None}
         run(QUERIES["move_head"], moved)
         none = dict.fromkeys(
-            ("end_user", "metadata", "input", "instructions", "tools", "continues", "gap_from", "gap_to")
+            (
+                *("metadata", "input", "instructions", "carried", "tools", "continues", "gap_from", "gap_to"),
+                "asked",
+            )
         )
         turn = {
             "id": _id("turn_"),
@@ -109,6 +112,7 @@ class BareKeeper:
             "requested_model": "model",
             "model": "model",
             "parameters": "{}",
+            "inputs": 1,
             "parent": above,
             "question": asked,
             "head_before": above,
@@ -152,6 +156,7 @@ class BareKeeper:
             "completion_tokens": talk.REPLY // talk.TOKEN,
             "deltas": lengths,
             "first_token_at": now,
+            "ended_at": now,
             "now": now,
         }
         run(QUERIES["end_turn"], none | ended)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -10,8 +9,8 @@ import msgspec
 from starlette.datastructures import Headers
 
 from palaver.chat import HEAD, ChatRequest
-from palaver.core.calls import check_results, is_of_tools
-from palaver.core.errors import InvalidRequest, UnsupportedParameter
+from palaver.core.calls import check_results
+from palaver.core.errors import InvalidRequest
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters
 from palaver.core.thinking import thought_apart
@@ -23,7 +22,7 @@ from palaver.server.completion_body import CHOICES, KNOWN, CompletionRequest
 from palaver.server.completion_format import asked_format
 from palaver.server.completion_logprobs import LogprobShape
 from palaver.server.completion_reply import ReplyForm
-from palaver.server.completion_tools import AskedTools, asked_tools
+from palaver.server.completion_tools import AskedTools, asked_tools, check_tool_messages
 from palaver.server.exchange import Caller
 from palaver.server.headers import NAME_LENGTH, attempt_of, is_together, on_leave_of
 from palaver.server.names import conversation_of, end_user_of, is_task
@@ -141,7 +140,7 @@ def chat_request(
         raise InvalidRequest(
             f"The model {model.name} makes embeddings; it answers no messages.", param="model"
         )
-    _check_tool_messages(asked.messages, capabilities, model.name)
+    check_tool_messages(asked.messages, capabilities, model.name)
     check_contents(asked.messages, capabilities, model.name, settings)
     parameters = check_parameters(asked.parameters, asked.tools, capabilities, model.name)
     end_user, conversation = end_user_of(headers, body), conversation_of(headers, body)
@@ -182,16 +181,6 @@ def _window(body: CompletionRequest) -> WindowSettings:
         truncation=body.truncation, context_length_exceeded_behavior=body.context_length_exceeded_behavior
     )
     return asked_window(WindowSettings(mode=asked) if isinstance(asked, str) else asked, said)
-
-
-def _check_tool_messages(messages: Sequence[Message], capabilities: frozenset[str], model: str) -> None:
-    if "tools" in capabilities:
-        return
-    for i, message in enumerate(messages):
-        if is_of_tools(message):
-            raise UnsupportedParameter(
-                f"The model {model} takes no tool calls and results.", param=f"messages[{i}]"
-            )
 
 
 def _parameters(body: CompletionRequest, tools: AskedTools) -> Parameters:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from palaver.core.errors import InvalidRequest
+from palaver.core.calls import is_of_tools
+from palaver.core.errors import InvalidRequest, UnsupportedParameter
+from palaver.core.message import Message
 from palaver.core.parameters import NamedTool, Tool, ToolChoice
 from palaver.core.schema_bounds import check_schema
 
@@ -152,3 +154,14 @@ def known_tool(name: str, tools: Sequence[Tool], param: str) -> str:
     if all(tool.name != name for tool in tools):
         raise InvalidRequest(f"`{param}`: there is no tool named {name[:100]!r} in the request.", param=param)
     return name
+
+
+def check_tool_messages(messages: Sequence[Message], capabilities: frozenset[str], model: str) -> None:
+    """Raises UnsupportedParameter for calls and results that the model's engine takes none of."""
+    if "tools" in capabilities:
+        return
+    for i, message in enumerate(messages):
+        if is_of_tools(message):
+            raise UnsupportedParameter(
+                f"The model {model} takes no tool calls and results.", param=f"messages[{i}]"
+            )

@@ -11,7 +11,7 @@ import msgspec
 from starlette.datastructures import Headers
 
 from palaver.chat import HEAD, ChatRequest
-from palaver.core.calls import check_results, is_of_tools
+from palaver.core.calls import check_results
 from palaver.core.errors import InvalidRequest, MessageNotFound, RequestError, UnsupportedParameter
 from palaver.core.message import Message
 from palaver.core.parameters import Format, Parameters
@@ -21,7 +21,7 @@ from palaver.core.window_settings import WindowSettings, mode_of
 from palaver.engines.base import Model
 from palaver.server.attachments import check_contents
 from palaver.server.body import check_depth, decode
-from palaver.server.completion_tools import AskedTools
+from palaver.server.completion_tools import AskedTools, check_tool_messages
 from palaver.server.exchange import Caller
 from palaver.server.headers import NAME_LENGTH, attempt_of, on_leave_of
 from palaver.server.input_items import InputItems, read_items
@@ -220,7 +220,7 @@ def response_chat_request(
     window = asked_window(body.window, WindowSettings(truncation=body.truncation))
     if hangs is None:
         check_results(messages)
-    _check_tool_messages(messages, capabilities, model.name)
+    check_tool_messages(messages, capabilities, model.name)
     check_contents(messages, capabilities, model.name, settings)
     return ChatRequest(
         owner=caller.owner,
@@ -264,16 +264,6 @@ def _asked(
     asked[INSTRUCTIONS] = bool(body.instructions)
     asked[GIVEN] = 0 if is_exact else len(apart(messages)[0])
     return {name: value for name, value in asked.items() if value}
-
-
-def _check_tool_messages(messages: list[Message], capabilities: frozenset[str], model: str) -> None:
-    if "tools" in capabilities:
-        return
-    for i, message in enumerate(messages):
-        if is_of_tools(message):
-            raise UnsupportedParameter(
-                f"The model {model} takes no tool calls and results.", param=f"messages[{i}]"
-            )
 
 
 @contextmanager

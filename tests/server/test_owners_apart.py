@@ -244,8 +244,9 @@ async def test_whatever_is_asked_with_her_words_is_answered_as_if_nobody_had_the
     door: Door, ann: Owner, bob: Owner
 ) -> None:
     hers = await Hers.made(ann)
-    mine = await bob.ask(said("of bob"), conversation="mine")
-    items = (await bob.read("/v1/conversations/mine/messages"))["data"]
+    # Somebody's: what is nobody's is open to whomever a request names.
+    mine = await bob.ask(said("of bob"), conversation="mine", user="his")
+    items = (await bob.read("/v1/conversations/mine/messages?user=his"))["data"]
     own = [mine["palaver-conversation"], items[0]["id"]]
     _, document = await door.get("/openapi.json")
     before = await hers.seen()
