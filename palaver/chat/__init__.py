@@ -148,8 +148,7 @@ class Chat:
             return start(turn.window, history, exact)
 
         turn = self._running_turn(request, model, admitted.conversation, admitted.turn, begin)
-        if request.background:
-            self._leaving.without_reader(turn)
+        turn.in_background = request.background
         self._go(turn, lambda: self._queues.wake(admitted.conversation))
         return turn.live
 

@@ -33,19 +33,14 @@ class Leaving:
         self._coming[owner] += 1
         admitting.add_done_callback(lambda _: self._coming.subtract([owner]))
 
-    def without_reader(self, turn: RunningTurn) -> None:
-        """A turn begins in the background: that nobody reads it is what was asked for, and ends it no sooner."""
-        turn.in_background = True
-
     def reader_left(self, turn: RunningTurn) -> None:
         """The last reader of a turn has left."""
         if turn.in_background:
-            return
+            return  # that nobody reads it is what was asked for
         if not turn.limited:
             turn.limit_while_alone(self._settings.readerless_max_tokens)
-        if (
-            turn.on_leave == "grace" or turn.store is None
-        ):  # what is not stored nobody can hear once the time is over
+        # What is not stored nobody can hear once the time is over.
+        if turn.on_leave == "grace" or turn.store is None:
             turn.after(self._settings.grace, self._grace_is_over)
         else:
             self._goes_on_alone(turn)

@@ -38,6 +38,8 @@ HASH = re.compile(r"[0-9a-f]{32}")
 _BRACKET = re.compile(r"[\[\]{}]")
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+INSTRUCTING: tuple[Role, ...] = ("system", "developer")
+"""The roles of messages that say how to answer."""
 RESULTS: tuple[Role, ...] = ("tool", "function")
 """The roles of messages with what a tool answered."""
 

@@ -25,7 +25,7 @@ from typing import Protocol
 
 import msgspec
 
-from palaver.core.message import Message, canonical, next_key, path_keys, tail_key
+from palaver.core.message import INSTRUCTING, Message, canonical, next_key, path_keys, tail_key
 
 MANY = 64
 """More places than this for one reply or exchange are too many to be told apart: doubt."""
@@ -125,12 +125,12 @@ def read_history(
 
 def apart(messages: Sequence[Message], *, goes_on: bool = False) -> tuple[list[Instruction], list[Message]]:
     """The instructions among messages, and the others. For `goes_on` see `read_history`."""
-    speak = ("system", "developer") if goes_on else ("user",)
+    speak = INSTRUCTING if goes_on else ("user",)
     first = next((i for i, m in enumerate(messages) if (m.role in speak) is not goes_on), len(messages))
     instructions: list[Instruction] = []
     kept: list[Message] = []
     for i, message in enumerate(messages):
-        if i < first and message.role in ("system", "developer"):
+        if i < first and message.role in INSTRUCTING:
             instructions.append(Instruction(len(kept), message))
         else:
             kept.append(message)

@@ -9,8 +9,6 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from palaver.core import ids
-from palaver.core.errors import InvalidRequest
 from palaver.server.body import decode, decode_fields, read_body
 from palaver.server.conversation_shapes import (
     USER_HEADERS,
@@ -24,7 +22,7 @@ from palaver.server.conversation_shapes import (
 )
 from palaver.server.exchange import exchange_of
 from palaver.server.headers import NAME_LENGTH
-from palaver.server.names import checked_name
+from palaver.server.names import new_name
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
 from palaver.stores.base import Store
@@ -131,10 +129,8 @@ class Branches:
 
     async def fork(self, request: Request) -> Response:
         asked = decode(await read_body(request, self._settings.max_body_bytes), _fork)
-        if asked.name is not None and asked.name.startswith(ids.CONVERSATION):
-            raise InvalidRequest(f"A name cannot begin with {ids.CONVERSATION}: ids do.", param="name")
         if asked.name is not None:
-            checked_name(asked.name, "name")
+            new_name(asked.name)
         query = decode_fields(request.query_params, ConversationQuery)
         conversation = await find(self._store, request, query.user)
         fork = await self._store.fork(

@@ -26,22 +26,20 @@ from palaver.core.message import Message
 from palaver.server.body import decode, read_body
 from palaver.server.conversation_items import with_stored
 from palaver.server.exchange import exchange_of
-from palaver.server.input_items import Compaction, InputItems, read_items
+from palaver.server.input_items import Compaction, InputItems
 from palaver.server.item_schemas import ItemJson
-from palaver.server.items import CompactionItem, MessageItem, items_of
+from palaver.server.items import CompactionItem, MessageItem, shown_items
 from palaver.server.names import end_user_of
-from palaver.server.response_body import ResponseRequest
 from palaver.server.response_previous import place_of
-from palaver.server.response_request import check_number
+from palaver.server.response_request import check_number, sent_items
 from palaver.server.response_shapes import InputDetails, OutputDetails, ResponseUsage
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
-from palaver.stores.base import Item, Store
+from palaver.stores.base import Store
 
 COMPACTION = "cmp_"
 TAG_BYTES = 16
 PURPOSE = b"palaver-compaction-1"
-PAGE = 500
 
 
 class ExtractItem(CompactionItem, frozen=True, kw_only=True, tag="compaction", tag_field="type"):
@@ -75,7 +73,6 @@ class CompactionBody(msgspec.Struct, frozen=True, kw_only=True):
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _request = msgspec.json.Decoder(CompactRequest)
-_items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -116,11 +113,7 @@ class Compactions:
         exchange = exchange_of(request)
         await self._chat.catalog.find(asked.model)
         await exchange.identify_again()  # an upstream may have taken its time to say what it has
-        found = InputItems("input", [], [])
-        if isinstance(asked.input, str):
-            found = InputItems("input", [Message("user", asked.input)], [0])
-        elif asked.input:
-            found = read_items(_items.decode(fields["input"]), "input")
+        found = sent_items(asked.input, fields)
         check_number(found, self._settings)
         if not found.entries and asked.previous_response_id is None:
             raise InvalidRequest("Input required: `input` is missing or empty.", param="input")
@@ -128,7 +121,7 @@ class Compactions:
             raise InvalidRequest(
                 "This server records nothing, so there is nothing to refer to.", param="input"
             )
-        end_user = end_user_of(request.headers, _speaker(asked))
+        end_user = end_user_of(request.headers, asked)
         owner = exchange.owner
         found, place = await after_compaction(self._store, owner, found, end_user)
         if asked.previous_response_id is not None:
@@ -138,9 +131,10 @@ class Compactions:
             place = await self._kept(owner, end_user, place, messages)
         output: list[MessageItem | ExtractItem] = [
             shown
-            for item in await self._path(owner, place)
-            for shown in items_of(item)
-            if isinstance(shown, MessageItem) and shown.role == "user"
+            for step in await self._store.path(owner, place.message, attachments=False)
+            if step.message.role == "user" and not step.deleted
+            for shown in shown_items(step.id, step.message)
+            if isinstance(shown, MessageItem)
         ]
         sealed = await _sealed(self._store, owner, place)
         output.append(ExtractItem(id=_new_id(COMPACTION), encrypted_content=sealed))
@@ -179,26 +173,6 @@ class Compactions:
             return place
         added = await self._store.add_items(owner, place.conversation, messages, below=place.message)
         return Place(place.conversation, added[-1].id)
-
-    async def _path(self, owner: str, place: Place) -> list[Item]:
-        path: list[Item] = []
-        while True:
-            after = path[-1].id if path else None
-            page = await self._store.items(
-                owner, place.conversation, to=place.message, after=after, limit=PAGE, order="asc"
-            )
-            path += page
-            if len(page) < PAGE:
-                return path
-
-
-def _speaker(asked: CompactRequest) -> ResponseRequest:
-    return ResponseRequest(
-        model=asked.model,
-        user=asked.user,
-        safety_identifier=asked.safety_identifier,
-        prompt_cache_key=asked.prompt_cache_key,
-    )
 
 
 def _new_id(prefix: str) -> str:

@@ -80,13 +80,13 @@ def asked_tools(
         if choice not in NO_CHOICE:
             raise InvalidRequest("With `functions` goes `function_call`.", param="tool_choice")
         found = read_tools([(f"functions[{i}]", function) for i, function in enumerate(functions)])
-        return AskedTools(tools=found, choice=_choice(function_call, found, "function_call"), is_legacy=True)
+        return AskedTools(tools=found, choice=chosen(function_call, found, "function_call"), is_legacy=True)
     if function_call not in NO_CHOICE:
         raise InvalidRequest(
             "`function_call` goes with `functions`; with `tools` goes `tool_choice`.", param="function_call"
         )
     found = read_tools([(f"tools[{i}].function", tool.function) for i, tool in enumerate(tools or ())])
-    return AskedTools(tools=found, choice=_choice(choice, found, "tool_choice"))
+    return AskedTools(tools=found, choice=chosen(choice, found, "tool_choice"))
 
 
 def read_tools(described: Sequence[tuple[str, FunctionTool]]) -> list[Tool]:
@@ -127,7 +127,7 @@ def _check_arguments(schema: dict[str, Any], param: str) -> int:
     return len(msgspec.json.encode(schema))
 
 
-def _choice(
+def chosen(
     choice: str | ToolChoiceParam | FunctionName | None, tools: Sequence[Tool], param: str
 ) -> ToolChoice | None:
     """The choice as a word, as the bare name of a tool, or in one of the two forms of an object."""

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from palaver.chat import Chat
 from palaver.core import ids
-from palaver.core.errors import TurnNotFound
 from palaver.core.turn import TurnState
 from palaver.live import LiveReply
 from palaver.server.body import read_body
@@ -22,7 +21,7 @@ from palaver.server.exchange import exchange_of
 from palaver.server.files import with_files
 from palaver.server.parameters import ELSEWHERE, INTERNALS, ONLY, TEMPLATE_INTERNALS, WITHOUT_EFFECT
 from palaver.server.receipts import context_of
-from palaver.server.route import Operation, json_response, path_value
+from palaver.server.route import Operation, json_response, turn_of
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import EventStream, unless_gone
 from palaver.server.stream_shapes import COMPLETION_EVENTS
@@ -113,15 +112,6 @@ async def _whole(live: LiveReply, form: ReplyForm, context: Context | None) -> C
         raise outcome.error
     shown = await context() if context else None
     return completion(live, outcome, form, shown)
-
-
-def turn_of(request: Request) -> str:
-    """The turn whose id, in any form, is the path's `id`. Raises TurnNotFound for what is none."""
-    given = path_value(request, "id")
-    turn = ids.turn_id(given)
-    if turn is None:
-        raise TurnNotFound(f"{given[:64]} is no id of a turn.")
-    return turn
 
 
 def _description() -> str:

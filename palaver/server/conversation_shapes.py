@@ -18,6 +18,7 @@ from palaver.server.completion_body import MetadataKey, MetadataValue
 from palaver.server.exchange import exchange_of
 from palaver.server.items import content_parts
 from palaver.server.names import end_user_of
+from palaver.server.paging import page_of
 from palaver.server.route import path_value
 from palaver.stores.base import Conversation, Item, Store, TitledBy
 
@@ -124,16 +125,12 @@ async def find(store: Store, request: Request, user: str | None) -> Conversation
 
 def conversation_page(found: Sequence[Conversation], limit: int) -> ConversationPage:
     """A page of at most `limit`, of what was found when one more was asked for."""
-    data = [conversation_body(conversation) for conversation in found[:limit]]
-    first, last = (data[0].id, data[-1].id) if data else ("", "")
-    return ConversationPage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+    return page_of(ConversationPage, found, limit, conversation_body)
 
 
 def message_page(found: Sequence[Item], limit: int, include: Collection[str] = ()) -> MessagePage:
     """A page of at most `limit`, of what was found when one more was asked for."""
-    data = [_item(item, include) for item in found[:limit]]
-    first, last = (data[0].id, data[-1].id) if data else ("", "")
-    return MessagePage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+    return page_of(MessagePage, found, limit, lambda item: _item(item, include))
 
 
 def conversation_body(conversation: Conversation) -> ConversationBody:

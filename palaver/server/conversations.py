@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palaver.chat import Chat
-from palaver.core import ids
 from palaver.core.errors import InvalidRequest
 from palaver.server.body import decode, decode_fields, read_body
 from palaver.server.conversation_items import ITEMS, MOST, WHAT, check_recorded, with_stored
@@ -39,7 +38,7 @@ from palaver.server.headers import NAME_LENGTH
 from palaver.server.input_items import read_items
 from palaver.server.item_pages import Include, item_query
 from palaver.server.item_schemas import RawItem
-from palaver.server.names import checked_name, end_user_of
+from palaver.server.names import checked_name, end_user_of, new_name
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
 
@@ -198,9 +197,7 @@ class Conversations:
         body = await read_body(request, self._settings.max_body_bytes)
         asked = decode(body or b"{}", _create)
         check_recorded(self._chat)
-        name = None if asked.name is None else checked_name(asked.name, "name")
-        if name is not None and name.startswith(ids.CONVERSATION):
-            raise InvalidRequest(f"A name cannot begin with {ids.CONVERSATION}: ids do.", param="name")
+        name = None if asked.name is None else new_name(asked.name)
         end_user = checked_name(asked.user, "user") if asked.user else end_user_of(request.headers)
         owner = exchange_of(request).owner
         found = read_items(asked.items or [], ITEMS)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palaver.core import ids
-from palaver.core.errors import ConversationNotFound, TurnNotFound
+from palaver.core.errors import ConversationNotFound
 from palaver.deletion import Deletion
 from palaver.server.body import decode, decode_fields, read_body
 from palaver.server.conversation_items import item_in
@@ -23,7 +23,7 @@ from palaver.server.conversation_shapes import (
     find,
 )
 from palaver.server.exchange import exchange_of
-from palaver.server.route import Operation, json_response, path_value
+from palaver.server.route import Operation, json_response, path_value, turn_of
 from palaver.server.settings import ServerSettings
 from palaver.stores.base import Deleted, Store
 
@@ -201,10 +201,7 @@ class Deletions:
         return json_response(conversation_body(left))
 
     async def completion(self, request: Request) -> Response:
-        given = path_value(request, "id")
-        turn = ids.turn_id(given)
-        if turn is None:
-            raise TurnNotFound(f"{given[:64]} is no id of a turn.")
+        turn = turn_of(request)
         await self._deletion.turn(exchange_of(request).owner, turn)
         return json_response(CompletionDeleted(id=ids.as_chat_completion(turn)))
 

@@ -18,6 +18,7 @@ from palaver.server.body import decode_fields
 from palaver.server.conversation_shapes import Limit
 from palaver.server.files import with_attachments
 from palaver.server.items import IMAGES, ShownItem, items_of, shown_as
+from palaver.server.paging import page_of
 from palaver.server.response_body import Includable
 from palaver.stores.base import Item, Order, Store
 
@@ -67,9 +68,7 @@ def item_query(request: Request, kind: type[T]) -> T:
 
 def item_list(items: Sequence[ShownItem], limit: int | None = None) -> ItemList:
     """A page of at most `limit`, of what was found when one more was asked for; None has all."""
-    data = list(items[:limit])
-    first, last = (data[0].id, data[-1].id) if data else ("", "")
-    return ItemList(data=data, first_id=first, last_id=last, has_more=len(data) < len(items))
+    return page_of(ItemList, items, len(items) if limit is None else limit, lambda item: item)
 
 
 class Path:

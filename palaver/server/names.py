@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.datastructures import Headers
 
@@ -16,9 +16,23 @@ if TYPE_CHECKING:
     from palaver.server.completion_body import CompletionRequest
     from palaver.server.response_body import ResponseRequest
 
+
 OPEN_WEBUI_CHAT = "x-openwebui-chat-id"
 NO_NAMES = (".", "..")
 """What clients take out of a path before they send it: nothing of that name could be shown or deleted."""
+
+
+class Speaking(Protocol):
+    """A body that may say who is speaking."""
+
+    @property
+    def user(self) -> str | None: ...
+
+    @property
+    def safety_identifier(self) -> str | None: ...
+
+    @property
+    def prompt_cache_key(self) -> str | None: ...
 
 
 def checked_name(name: str, param: str) -> str:
@@ -28,14 +42,19 @@ def checked_name(name: str, param: str) -> str:
     return name
 
 
-def end_user_of(headers: Headers, body: CompletionRequest | ResponseRequest | None = None) -> str | None:
+def new_name(name: str) -> str:
+    """The name of a conversation that is to be made (`name`). Raises InvalidRequest for one that none can have."""
+    if name.startswith(ids.CONVERSATION):
+        raise InvalidRequest(f"A name cannot begin with {ids.CONVERSATION}: ids do.", param="name")
+    return checked_name(name, "name")
+
+
+def end_user_of(headers: Headers, body: Speaking | None = None) -> str | None:
     """Who is speaking, by the first that names somebody; None where nothing does. Raises InvalidRequest."""
     return next((checked_name(name, param) for param, name in _end_users(headers, body) if name), None)
 
 
-def _end_users(
-    headers: Headers, body: CompletionRequest | ResponseRequest | None
-) -> Iterator[tuple[str, str | None]]:
+def _end_users(headers: Headers, body: Speaking | None) -> Iterator[tuple[str, str | None]]:
     if body:
         yield "user", body.user
         yield "safety_identifier", body.safety_identifier
@@ -45,12 +64,16 @@ def _end_users(
         yield "prompt_cache_key", body.prompt_cache_key
 
 
-def _names_place(body: CompletionRequest | ResponseRequest) -> bool:
+def _names_place(body: Speaking) -> bool:
     """Whether a body says by an id where it goes on: what it says of caches need not tell speakers apart then."""
-    named = body.conversation
-    id = named if isinstance(named, str) else named.id if named else ""
-    at = getattr(body, "previous_response_id", None) or getattr(body, "parent", None)
-    return bool(at) or id.startswith(ids.CONVERSATION)
+    named = getattr(body, "conversation", None)
+    conversation: str = getattr(named, "id", named) or ""
+    parent: str = getattr(body, "parent", None) or ""
+    return (
+        getattr(body, "previous_response_id", None) is not None
+        or parent.startswith(ids.MESSAGE)
+        or conversation.startswith(ids.CONVERSATION)
+    )
 
 
 def conversation_of(headers: Headers, body: CompletionRequest | ResponseRequest) -> str | None:

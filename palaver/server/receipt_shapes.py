@@ -12,6 +12,7 @@ from palaver.core.epoch import Reason
 from palaver.core.message import Role
 from palaver.core.receipt import LeftOut, Why
 from palaver.core.window_settings import Mode
+from palaver.server.paging import page_of
 from palaver.stores.base import EpochRecord
 
 
@@ -149,9 +150,7 @@ def receipt_body(shown: Shown) -> ReceiptBody:
 
 def epoch_page(found: list[EpochRecord], limit: int) -> EpochPage:
     """A page of at most `limit`, of what was found when one more was asked for."""
-    data = [_epoch(record) for record in found[:limit]]
-    first, last = (data[0].id, data[-1].id) if data else ("", "")
-    return EpochPage(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+    return page_of(EpochPage, found, limit, _epoch)
 
 
 def _left_out(out: LeftOut) -> LeftOutMessages:

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from palaver.chat import Chat
 from palaver.chat.windows import Shown
-from palaver.core import ids
 from palaver.core.errors import StoreError, TurnNotFound
 from palaver.core.window_settings import Exceeding, Mode, Truncation, WindowSettings
 from palaver.live import LiveReply
@@ -30,7 +29,7 @@ from palaver.server.conversation_shapes import (
 from palaver.server.exchange import exchange_of
 from palaver.server.files import with_files
 from palaver.server.receipt_shapes import EpochPage, ReceiptBody, epoch_page, receipt_body
-from palaver.server.route import Operation, json_response, path_value
+from palaver.server.route import Operation, json_response, turn_of
 from palaver.server.settings import ServerSettings
 
 CHOICES = {
@@ -108,11 +107,7 @@ class Receipts:
         ]
 
     async def retrieve(self, request: Request) -> Response:
-        given = path_value(request, "id")
-        turn = ids.turn_id(given)
-        if turn is None:
-            raise TurnNotFound(f"{given[:64]} is no id of a turn.")
-        owner = exchange_of(request).owner
+        owner, turn = exchange_of(request).owner, turn_of(request)
         shown = await self._chat.windows.receipt(owner, turn, self._chat.live(owner, turn))
         return json_response(receipt_body(shown))
 

@@ -7,40 +7,52 @@ from itertools import takewhile
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
-from palaver.chat import ChatRequest
+from palaver.chat import Chat, ChatRequest
 from palaver.core import ids
 from palaver.core.errors import InvalidRequest
-from palaver.core.message import Message
+from palaver.core.message import INSTRUCTING, Message
 from palaver.core.tree import Instruction
 from palaver.core.window import besides, composed
 from palaver.engines.base import Model
+from palaver.server.body import read_body
 from palaver.server.compactions import after_compaction, two_places
-from palaver.server.exchange import Caller
+from palaver.server.exchange import Caller, exchange_of
 from palaver.server.files import with_own_files
 from palaver.server.input_references import resolve
 from palaver.server.names import end_user_of
 from palaver.server.response_previous import place_of
-from palaver.server.response_request import AskedResponse, naming, response_chat_request
-from palaver.server.response_shapes import INSTRUCTIONS
+from palaver.server.response_request import AskedResponse, naming, read_response, response_chat_request
+from palaver.server.response_shapes import lasting
 from palaver.server.settings import ServerSettings
-from palaver.stores.base import Store
 
 
 class Asking:
     """Makes requests for `chat` of bodies, with what is stored."""
 
-    def __init__(self, store: Store, settings: ServerSettings) -> None:
-        self._store = store
+    def __init__(self, chat: Chat, settings: ServerSettings) -> None:
+        self._catalog = chat.catalog
+        self._store = chat.store
         self._settings = settings
 
-    async def wanted(
+    async def read(self, request: Request) -> tuple[AskedResponse, ChatRequest, Model]:
+        """The body of a request, with its items as far as they are new, the request that it makes, and its model.
+
+        Raises InvalidRequest, also for a response to go on from that is not there, UnsupportedParameter, TurnRunning,
+        BodyTooLarge, ClientGone, NotAuthenticated and ModelNotFound.
+        """
+        asked = read_response(await read_body(request, self._settings.max_body_bytes), self._settings)
+        exchange = exchange_of(request)
+        model = await self._catalog.find(asked.body.model)
+        await exchange.identify_again()  # an upstream may have taken its time to say what it has
+        asked, wanted = await self._wanted(asked, request.headers, exchange.caller, model)
+        return asked, wanted, model
+
+    async def _wanted(
         self, asked: AskedResponse, headers: Headers, caller: Caller, model: Model
     ) -> tuple[AskedResponse, ChatRequest]:
-        """The request that a body makes; and the body with its items as far as they are new.
-
-        Raises InvalidRequest, also for a response to go on from that is not there, UnsupportedParameter, TurnRunning.
-        """
+        """The body with its items as far as they are new, and the request that it makes."""
         owner, body = caller.owner, asked.body
         end_user, parent = end_user_of(headers, body), None
         if body.previous_response_id is not None:
@@ -89,9 +101,8 @@ class Asking:
         found = await self._store.messages(owner, [parent]) if previous is None else []
         turn = ids.turn_id(previous) if previous is not None else found[0].turn if found else None
         if turn is not None:
-            record = await self._store.turn(owner, turn)
-            kept = record.instructions[1 if record.asked.get(INSTRUCTIONS) else 0 :]
-        opening = takewhile(lambda step: step.message.role in ("system", "developer"), steps)
+            kept = lasting(await self._store.turn(owner, turn))
+        opening = takewhile(lambda step: step.message.role in INSTRUCTING, steps)
         return [*composed(besides(opening, kept), steps), *messages]
 
 

@@ -10,17 +10,15 @@ from starlette.responses import Response
 
 from palaver.chat import Chat
 from palaver.core import ids
-from palaver.server.body import read_body
 from palaver.server.exchange import exchange_of
 from palaver.server.files import with_attachments
 from palaver.server.item_pages import ItemList, ItemPageQuery, item_list, item_query, no_cursor
 from palaver.server.items import ShownItem, items_of, shown_items
 from palaver.server.response_body import ResponseRequest
 from palaver.server.response_input import Asking
-from palaver.server.response_request import naming, read_response
-from palaver.server.response_shapes import GIVEN, INSTRUCTIONS
-from palaver.server.responses import turn_of
-from palaver.server.route import Operation, json_response
+from palaver.server.response_request import naming
+from palaver.server.response_shapes import GIVEN, lasting
+from palaver.server.route import Operation, json_response, turn_of
 from palaver.server.settings import ServerSettings
 from palaver.stores.base import Item, TurnRecord
 
@@ -38,8 +36,7 @@ class InputTokens(msgspec.Struct, frozen=True, kw_only=True):
 class ResponseItems:
     def __init__(self, chat: Chat, settings: ServerSettings) -> None:
         self._chat = chat
-        self._settings = settings
-        self._asking = Asking(chat.store, settings)
+        self._asking = Asking(chat, settings)
 
     def operations(self) -> list[Operation]:
         return [
@@ -88,11 +85,7 @@ class ResponseItems:
         return json_response(item_list([by_id.get(shown.id, shown) for shown, _ in page], query.limit))
 
     async def count(self, request: Request) -> Response:
-        asked = read_response(await read_body(request, self._settings.max_body_bytes), self._settings)
-        exchange = exchange_of(request)
-        model = await self._chat.catalog.find(asked.body.model)
-        await exchange.identify_again()
-        asked, wanted = await self._asking.wanted(asked, request.headers, exchange.caller, model)
+        asked, wanted, _ = await self._asking.read(request)
         with naming(asked.items, asked.body.previous_response_id):
             tokens = await self._chat.windows.length(wanted)
         return json_response(InputTokens(input_tokens=tokens))
@@ -100,8 +93,7 @@ class ResponseItems:
 
 def _given(turn: TurnRecord) -> list[ShownItem]:
     """The instructions among what was sent: they are no messages of the tree, and named by the turn."""
-    first = 1 if turn.asked.get(INSTRUCTIONS) else 0
-    given = turn.instructions[first : first + int(turn.asked.get(GIVEN, 0))]
+    given = lasting(turn)[: int(turn.asked.get(GIVEN, 0))]
     return [
         shown
         for place, instruction in enumerate(given)

@@ -146,10 +146,15 @@ def in_conversation_is_stored() -> InvalidRequest:
     )
 
 
+def sent_items(sent: object, fields: dict[str, msgspec.Raw]) -> InputItems:
+    """What the `input` of a body says, that was decoded as `sent`: text, items, or nothing. Raises InvalidRequest."""
+    if isinstance(sent, str):
+        return InputItems(INPUT, [Message("user", sent)], [0])
+    return read_items(_items.decode(fields[INPUT]), INPUT) if sent else InputItems(INPUT, [], [])
+
+
 def _input(request: ResponseRequest, fields: dict[str, msgspec.Raw]) -> InputItems:
-    if isinstance(request.input, str):
-        return InputItems(INPUT, [Message("user", request.input)], [0])
-    found = read_items(_items.decode(fields[INPUT]), INPUT) if request.input else InputItems(INPUT, [], [])
+    found = sent_items(request.input, fields)
     if not found.entries and request.previous_response_id is None:
         raise InvalidRequest("Input required: `input` is missing, or says nothing.", param=INPUT)
     return found

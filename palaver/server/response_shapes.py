@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from palaver.core import ids
 from palaver.core.errors import InvalidRequest, PalaverError, StoreError, TooManyRequests, kept_name
 from palaver.core.parameters import Format, NamedTool, Parameters, Tool
+from palaver.core.tree import Instruction
 from palaver.core.turn import TurnState, Usage
 from palaver.live import LiveReply, Outcome
 from palaver.server.items import ShownItem
@@ -163,6 +164,11 @@ def begun(
         user=asked.get("user"),
         metadata=metadata,
     )
+
+
+def lasting(turn: TurnRecord) -> list[Instruction]:
+    """The instructions of a turn but for those that were for it alone."""
+    return turn.instructions[1 if turn.asked.get(INSTRUCTIONS) else 0 :]
 
 
 def begun_of(turn: TurnRecord) -> ResponseBody:

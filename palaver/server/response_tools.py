@@ -9,7 +9,14 @@ import msgspec
 from palaver.core.errors import InvalidRequest, UnsupportedParameter
 from palaver.core.parameters import NamedTool, Tool, ToolChoice
 from palaver.server.body import explained
-from palaver.server.completion_tools import MOST_TOOLS, AskedTools, FunctionTool, known_tool, read_tools
+from palaver.server.completion_tools import (
+    MOST_TOOLS,
+    AskedTools,
+    FunctionTool,
+    chosen,
+    known_tool,
+    read_tools,
+)
 
 BUILT_IN = frozenset(
     (
@@ -73,9 +80,7 @@ def _choice(choice: str | dict[str, Any] | None, tools: list[Tool]) -> ToolChoic
 def _word(word: str, tools: list[Tool], param: str) -> ToolChoice | None:
     if word not in WORDS:
         raise InvalidRequest(f"`{param}` must be one of {', '.join(WORDS)}, or an object.", param=param)
-    if word == "required" and not tools:
-        raise InvalidRequest(f"`{param}` is required, but there are no tools.", param=param)
-    return word if tools else None  # type: ignore[return-value]
+    return chosen(word, tools, param)
 
 
 def _mode(choice: dict[str, Any]) -> str:

@@ -16,16 +16,15 @@ from palaver.core.turn import TurnState
 from palaver.deletion import Deletion
 from palaver.engines.base import Model
 from palaver.live import LiveReply, replayed
-from palaver.server.body import read_body
 from palaver.server.exchange import exchange_of
 from palaver.server.item_pages import IncludeQuery, item_query
 from palaver.server.receipts import context_of
 from palaver.server.response_body import ResponseRequest
 from palaver.server.response_events import Context, ResponseEvents, output_of
 from palaver.server.response_input import Asking
-from palaver.server.response_request import naming, read_response
+from palaver.server.response_request import naming
 from palaver.server.response_shapes import ResponseBody, as_it_stands, begun, begun_of
-from palaver.server.route import Operation, json_response, path_value
+from palaver.server.route import Operation, json_response, turn_of
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import EventStream, unless_gone
 from palaver.server.stream_shapes import RESPONSE_EVENTS
@@ -67,7 +66,7 @@ class Responses:
     def __init__(self, chat: Chat, settings: ServerSettings) -> None:
         self._chat = chat
         self._settings = settings
-        self._asking = Asking(chat.store, settings)
+        self._asking = Asking(chat, settings)
         self._deletion = Deletion(chat)
 
     def operations(self) -> list[Operation]:
@@ -119,12 +118,8 @@ class Responses:
         ]
 
     async def create(self, request: Request) -> Response:
-        asked = read_response(await read_body(request, self._settings.max_body_bytes), self._settings)
-        exchange = exchange_of(request)
-        model = await self._chat.catalog.find(asked.body.model)
-        await exchange.identify_again()  # an upstream may have taken its time to say what it has
-        asked, wanted = await self._asking.wanted(asked, request.headers, exchange.caller, model)
-        body = asked.body
+        asked, wanted, model = await self._asking.read(request)
+        exchange, body = exchange_of(request), asked.body
         with naming(asked.items, body.previous_response_id):
             live = await self._chat.say(wanted)
             exchange.admitted(live, ids.as_response(live.turn))
@@ -223,15 +218,6 @@ def _begun(wanted: ChatRequest, model: Model, live: LiveReply) -> ResponseBody:
         instructions=wanted.instructions[0].text if wanted.instructions else None,
         metadata=wanted.metadata or {},
     )
-
-
-def turn_of(request: Request) -> str:
-    """The turn that the path names. Raises TurnNotFound for what is no id of one."""
-    given = path_value(request, "id")
-    turn = ids.turn_id(given)
-    if turn is None:
-        raise TurnNotFound(f"{given[:64]} is no id of a response.")
-    return turn
 
 
 DESCRIPTION = """\

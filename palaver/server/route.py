@@ -11,6 +11,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from palaver.core import ids
+from palaver.core.errors import TurnNotFound
+
 Handler = Callable[[Request], Awaitable[Response]]
 KeyScope = Literal["chat", "read", "write", "admin"]
 """What an API key may do: ``chat`` asks, looks up and cancels turns; ``read`` reads conversations; ``write``
@@ -56,6 +59,15 @@ def path_value(request: Request, name: str) -> str:
     """A variable part of the path. Paths are routed as they were sent, so that ``%2F`` is part of a name."""
     value: str = request.path_params[name]
     return unquote(value)
+
+
+def turn_of(request: Request) -> str:
+    """The turn whose id, in any form, is the path's `id`. Raises TurnNotFound for what is none."""
+    given = path_value(request, "id")
+    turn = ids.turn_id(given)
+    if turn is None:
+        raise TurnNotFound(f"{given[:64]} is no id of a turn.")
+    return turn
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

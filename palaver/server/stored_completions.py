@@ -17,10 +17,10 @@ from palaver.server.asked_messages import ORDERS, AskedMessages, AskedPage, Aske
 from palaver.server.body import decode, decode_fields, read_body
 from palaver.server.completion_reply import Completion, stored_completion
 from palaver.server.completion_request import DOOR
-from palaver.server.completions import turn_of
 from palaver.server.conversation_shapes import After, Limit, Metadata
 from palaver.server.exchange import exchange_of
-from palaver.server.route import Operation, json_response
+from palaver.server.paging import page_of
+from palaver.server.route import Operation, json_response, turn_of
 from palaver.server.settings import ServerSettings
 from palaver.stores.base import TurnRecord
 
@@ -122,11 +122,7 @@ class StoredCompletions:
             limit=query.limit + 1,
             order=query.order,
         )
-        data = [stored_completion(turn) for turn in found[: query.limit]]
-        first, last = (data[0].id, data[-1].id) if data else ("", "")
-        return json_response(
-            CompletionPage(data=data, first_id=first, last_id=last, has_more=len(found) > query.limit)
-        )
+        return json_response(page_of(CompletionPage, found, query.limit, stored_completion))
 
     async def retrieve(self, request: Request) -> Response:
         _, shown = await self._ended(request)
@@ -145,11 +141,7 @@ class StoredCompletions:
         turn, shown = await self._ended(request)
         asked = AskedMessages(self._chat.store, exchange_of(request).owner, turn, shown.id)
         found = await asked.page(query)
-        data = found[: query.limit]
-        first, last = (data[0].id, data[-1].id) if data else ("", "")
-        return json_response(
-            AskedPage(data=data, first_id=first, last_id=last, has_more=len(found) > query.limit)
-        )
+        return json_response(page_of(AskedPage, found, query.limit, lambda message: message))
 
     async def _ended(self, request: Request) -> tuple[TurnRecord, Completion]:
         """The turn that the path names, and its reply. Raises TurnNotFound, also where that was deleted, and

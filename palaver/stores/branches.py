@@ -9,6 +9,7 @@ from palaver.core.errors import InvalidRequest, MessageNotFound
 from palaver.core.message import REFERENCE, canonical, path_keys, root_key
 from palaver.stores.base import Conversation, Item
 from palaver.stores.database import Row, Session, Verbs
+from palaver.stores.places import check_name_is_free
 from palaver.stores.reading import LAST, find_conversation, find_message
 from palaver.stores.rows import conversation_of, item_of, message_of, new_id, now
 from palaver.stores.titles import title_of
@@ -82,10 +83,7 @@ def _fork(session: Session, conversation: int, end: int | None, name: str | None
     """Copy the path to the message `end`; the id of the new conversation. Raises InvalidRequest."""
     source = session.one("fork_source", seq=conversation)
     assert source is not None
-    if name is not None and session.one(
-        "conversation_by_name", owner=source["owner"], end_user=source["end_user"], name=name
-    ):
-        raise InvalidRequest(f"There is a conversation named {name} already.", param="name")
+    check_name_is_free(session, source["owner"], source["end_user"], name)
     id = new_id(ids.CONVERSATION)
     fork = session.one("add_fork", seq=conversation, id=id, name=name, now=now())
     assert fork is not None

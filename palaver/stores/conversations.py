@@ -13,7 +13,7 @@ from palaver.stores import writing
 from palaver.stores.base import Conversation, Item
 from palaver.stores.branches import living
 from palaver.stores.database import Row, Session, Verbs
-from palaver.stores.places import Place, under
+from palaver.stores.places import Place, check_name_is_free, under
 from palaver.stores.reading import LAST, find_conversation
 from palaver.stores.rows import conversation_of, item_of, message_of, new_id, node_of, now, to_json
 from palaver.stores.titles import title_of
@@ -41,10 +41,7 @@ class SqlConversations(Verbs):
             check_results(messages)
             whose, _ = writing.owner_and_secret(session, owner)
             user = writing.end_user_number(session, whose, end_user)
-            if name is not None and session.one(
-                "conversation_by_name", owner=whose, end_user=user, name=name
-            ):
-                raise InvalidRequest(f"There is a conversation named {name} already.", param="name")
+            check_name_is_free(session, whose, user, name)
             id = new_id(ids.CONVERSATION)
             session.one(
                 "add_conversation",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+from palaver.core.message import INSTRUCTING
 from palaver.core.path import Step
 from palaver.core.tree import Node
 from palaver.stores.database import Session
-
-SPEAK_FIRST = ("system", "developer")
 
 
 def opening(session: Session, conversation: int, end: int | None) -> list[int]:
@@ -19,7 +18,7 @@ def opening(session: Session, conversation: int, end: int | None) -> list[int]:
     different ones the path is walked up.
     """
     rows, found = session.all("first_messages", conversation=conversation), []
-    while end is not None and any(row["role"] in SPEAK_FIRST for row in rows):
+    while end is not None and any(row["role"] in INSTRUCTING for row in rows):
         if len(rows) > 1:
             return [row["seq"] for row in session.all("opening_of_path", seq=end)]
         found.append(rows[0]["seq"])
@@ -32,4 +31,4 @@ def opening_below(session: Session, conversation: int, end: Node | None, steps: 
     where that is nothing else."""
     if end is not None and len(opening(session, conversation, end.id)) <= end.depth:
         return []
-    return list(takewhile(lambda step: step.message.role in SPEAK_FIRST, steps))
+    return list(takewhile(lambda step: step.message.role in INSTRUCTING, steps))

@@ -231,6 +231,12 @@ def is_open_to(conversation: Row, end_user: int | None) -> bool:
     return end_user is None or conversation["end_user"] in (None, end_user)
 
 
+def check_name_is_free(session: Session, owner: int, end_user: int | None, name: str | None) -> None:
+    """Raises InvalidRequest for a name that this end user has a conversation of."""
+    if name is not None and session.one("conversation_by_name", owner=owner, end_user=end_user, name=name):
+        raise InvalidRequest(f"There is a conversation named {name} already.", param="name")
+
+
 def conversation_named(
     session: Session, owner: int, end_user: int | None, ref: str | None
 ) -> tuple[Row | None, bool]:

@@ -49,3 +49,18 @@ async def test_deleting_an_end_user_leaves_what_is_nobodys(door: Door) -> None:
         assert (response.status, (await response.json())["conversations"]) == (200, 1)
     _, kept = await door.get(f"/v1/conversations/{made['id']}")
     assert kept["messages"] == 2
+
+
+async def test_a_cache_key_names_nobody_in_compact_either(door: Door) -> None:
+    _, body = await respond(door, user="ann")
+    asked = {"model": "scripted", "previous_response_id": body["id"], "prompt_cache_key": "some-app"}
+    response, _ = await door.post("/v1/responses/compact", asked)
+    assert response.status == 200
+
+
+async def test_a_cache_key_tells_names_apart_also_at_the_head(door: Door) -> None:
+    """`head` is no id: whose conversation of that name it is, the key says, as it did when the name was new."""
+    asked = {"conversation": "trip", "prompt_cache_key": "k"}
+    _, first = await door.say([{"role": "user", "content": "Hello"}], **asked)
+    _, second = await door.say([{"role": "user", "content": "More"}], parent="head", **asked)
+    assert second == first
