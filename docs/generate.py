@@ -22,17 +22,20 @@ from palaver.cli.options import SERVING, WHERE, default_text, described, flag, v
 from palaver.config import Config
 from palaver.server.openapi import payload
 from palaver.stores.migrations import migrations
+from palaver.stores.sqlite_functions import add_functions
 from palaver.wiring import assembly
 
 REFERENCE = Path(__file__).parent / "reference"
 MADE = "<!-- Written by `make docs`. Do not edit. -->\n"
 COLUMN = re.compile(r"^ {4}(\w+) [^-]*(?:-- (.*))?$")
-TABLE = re.compile(r"^CREATE TABLE (\w+)")
-TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY rowid"
-SCHEMA = (
-    "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' "
-    "ORDER BY tbl_name, type DESC, name"
+TABLE = re.compile(r"^CREATE (?:VIRTUAL )?TABLE (\w+)")
+OURS = (
+    "sql IS NOT NULL AND name NOT LIKE 'sqlite%' "
+    "AND name NOT IN (SELECT name FROM pragma_table_list WHERE type = 'shadow')"
 )
+"""What a migration says: an index of words makes tables of its own, to be kept in."""
+TABLES = f"SELECT name FROM sqlite_schema WHERE type = 'table' AND {OURS} ORDER BY rowid"  # noqa: S608
+SCHEMA = f"SELECT sql FROM sqlite_schema WHERE {OURS} ORDER BY tbl_name, type <> 'table', type DESC, name"  # noqa: S608
 WIDTH = 80
 MANY = 2**31 - 1
 """Bounds beyond this are those of the number's type, and say nothing."""
@@ -130,6 +133,7 @@ def schema() -> str:
     sources = [migration.sql for migration in migrations("sqlite")]
     comments = dict(_comments("\n".join(sources)))
     with closing(sqlite3.connect(":memory:")) as database:
+        add_functions(database)
         for source in sources:
             database.executescript(source)
         for (table,) in database.execute(TABLES).fetchall():
@@ -151,6 +155,7 @@ def schema() -> str:
 def schema_sql() -> str:
     """The schema that all migrations together make, as SQLite has it: what each of them changes shows here."""
     with closing(sqlite3.connect(":memory:")) as database:
+        add_functions(database)
         for migration in migrations("sqlite"):
             database.executescript(migration.sql)
         made = database.execute(SCHEMA).fetchall()

@@ -22,6 +22,7 @@ from bench.store.keeper import durability_of
 from palaver.core import ids
 from palaver.core.message import Message
 from palaver.core.reply import replies
+from palaver.core.searching import Term
 from palaver.core.tree import read_history
 from palaver.core.turn import TurnState, Usage
 from palaver.server.completion_request import read_request
@@ -79,6 +80,9 @@ class Watched:
 
     async def read(self, work: Callable[[Session], T]) -> T:
         return await self._database.read(work)
+
+    async def excerpts(self, match: str, terms: Sequence[Term], texts: Mapping[str, str]) -> dict[str, str]:
+        return await self._database.excerpts(match, terms, texts)
 
     async def scrub(self) -> None:
         await self._database.scrub()

@@ -78,6 +78,21 @@ CREATE TABLE conversations (
     updated_at  INTEGER NOT NULL
 , title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq), window_settings TEXT, titled_by TEXT) STRICT;
 
+CREATE TRIGGER title_added AFTER INSERT ON conversations WHEN new.title IS NOT NULL BEGIN
+    INSERT INTO title_index (rowid, place, text)
+    SELECT seq, place, text FROM title_texts WHERE seq = new.seq AND text <> '';
+END;
+
+CREATE TRIGGER title_changed AFTER UPDATE OF title ON conversations WHEN new.title IS NOT old.title BEGIN
+    DELETE FROM title_index WHERE rowid = old.seq;
+    INSERT INTO title_index (rowid, place, text)
+    SELECT seq, place, text FROM title_texts WHERE seq = new.seq AND text <> '';
+END;
+
+CREATE TRIGGER title_removed AFTER DELETE ON conversations WHEN old.title IS NOT NULL BEGIN
+    DELETE FROM title_index WHERE rowid = old.seq;
+END;
+
 CREATE INDEX conversations_by_age ON conversations (updated_at);
 
 CREATE INDEX conversations_by_end_user ON conversations (end_user) WHERE end_user IS NOT NULL;
@@ -107,6 +122,13 @@ CREATE TABLE deletions (
 
 CREATE INDEX deletions_unscrubbed ON deletions (seq) WHERE scrubbed_at IS NULL;
 
+CREATE TABLE embedders (
+    seq  INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    UNIQUE (name, size)
+) STRICT;
+
 CREATE TABLE end_users (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     owner       INTEGER NOT NULL REFERENCES owners (seq),
@@ -125,9 +147,11 @@ CREATE TABLE epochs (
     gap_from     INTEGER,                     -- depths after it that are not shown: from,
     gap_to       INTEGER,                     -- up to, excluded
     began_at     INTEGER NOT NULL
-) STRICT;
+, summary INTEGER REFERENCES summaries (seq), summary_version INTEGER, summary_failed TEXT) STRICT;
 
 CREATE INDEX epochs_by_conversation ON epochs (conversation, seq);
+
+CREATE INDEX epochs_by_summary ON epochs (summary) WHERE summary IS NOT NULL;
 
 CREATE TABLE instructions (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -152,6 +176,23 @@ CREATE TABLE message_counts (
     PRIMARY KEY (message, tokenizer)
 ) STRICT, WITHOUT ROWID;
 
+CREATE VIRTUAL TABLE message_index USING fts5 (place, text, tokenize = 'porter unicode61 remove_diacritics 2');
+
+CREATE VIEW message_texts AS
+SELECT m.seq, 'o' || c.owner || coalesce(' u' || c.end_user, '') || ' c' || c.seq AS place,
+    searchable(CAST(m.body AS BLOB)) AS text
+FROM messages m JOIN conversations c ON c.seq = m.conversation
+WHERE m.deleted_at IS NULL;
+
+CREATE TABLE message_vectors (
+    message  INTEGER NOT NULL REFERENCES messages (seq),
+    embedder INTEGER NOT NULL REFERENCES embedders (seq),
+    vector   BLOB NOT NULL,                   -- of length 1, in signed bytes: 127 stands for 1
+    PRIMARY KEY (message, embedder)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX message_vectors_by_embedder ON message_vectors (embedder);
+
 CREATE TABLE messages (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
     id           TEXT NOT NULL UNIQUE,      -- msg_…
@@ -165,6 +206,21 @@ CREATE TABLE messages (
     turn         INTEGER REFERENCES turns (seq),  -- the turn that generated it; NULL for what a client sent
     created_at   INTEGER NOT NULL
 , deleted_at INTEGER) STRICT;
+
+CREATE TRIGGER message_added AFTER INSERT ON messages BEGIN
+    INSERT INTO message_index (rowid, place, text)
+    SELECT seq, place, text FROM message_texts WHERE seq = new.seq AND text <> '';
+END;
+
+CREATE TRIGGER message_changed AFTER UPDATE OF body, deleted_at ON messages BEGIN
+    DELETE FROM message_index WHERE rowid = old.seq;
+    INSERT INTO message_index (rowid, place, text)
+    SELECT seq, place, text FROM message_texts WHERE seq = new.seq AND text <> '';
+END;
+
+CREATE TRIGGER message_removed AFTER DELETE ON messages BEGIN
+    DELETE FROM message_index WHERE rowid = old.seq;
+END;
 
 CREATE INDEX first_messages ON messages (conversation) WHERE parent IS NULL;
 
@@ -187,9 +243,56 @@ CREATE TABLE owners (
     created_at  INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE recall_quotes (
+    recall  INTEGER NOT NULL REFERENCES recalls (seq),
+    place   INTEGER NOT NULL,                 -- 0, 1, …
+    message INTEGER NOT NULL REFERENCES messages (seq),
+    start   INTEGER NOT NULL,                 -- characters of its text: from,
+    stop    INTEGER NOT NULL,                 -- up to, excluded
+    PRIMARY KEY (recall, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX recall_quotes_by_message ON recall_quotes (message);
+
+CREATE TABLE recalls (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    turn       INTEGER NOT NULL REFERENCES turns (seq),
+    place      INTEGER NOT NULL,              -- 0, 1, …
+    recalled_by TEXT NOT NULL,                -- tool, setting, user
+    call       TEXT,                          -- JSON: the model's call, as its prompt shows it; only of tool
+    answer     TEXT,                          -- what that got where nothing could be quoted
+    said       INTEGER NOT NULL,              -- characters of the reply before the call, since the one before
+    UNIQUE (turn, place)
+) STRICT;
+
 CREATE TABLE store_info (
     palaver TEXT NOT NULL                         -- its version
 ) STRICT;
+
+CREATE TABLE summaries (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           TEXT NOT NULL UNIQUE,        -- sum_…
+    conversation INTEGER NOT NULL REFERENCES conversations (seq),
+    message      INTEGER NOT NULL REFERENCES messages (seq),  -- the last one that it covers
+    stop         INTEGER NOT NULL,            -- the depth after that
+    version      INTEGER NOT NULL,            -- 1, 2, …: one more with each change of its text
+    text         TEXT NOT NULL,
+    model        TEXT,                        -- what wrote it; NULL for a person
+    is_off       INTEGER NOT NULL DEFAULT 0,  -- 1: no window shows it
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX summaries_by_conversation ON summaries (conversation, stop);
+
+CREATE INDEX summaries_by_message ON summaries (message);
+
+CREATE VIRTUAL TABLE title_index USING fts5 (place, text, tokenize = 'porter unicode61 remove_diacritics 2');
+
+CREATE VIEW title_texts AS
+SELECT seq, 'o' || owner || coalesce(' u' || end_user, '') AS place, spaced(CAST(title AS BLOB)) AS text
+FROM conversations
+WHERE title IS NOT NULL;
 
 CREATE TABLE tokenizers (
     seq  INTEGER PRIMARY KEY AUTOINCREMENT,

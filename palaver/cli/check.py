@@ -14,22 +14,34 @@ from palaver.config import Config
 
 @takes(*WHERE)
 def check(
+    rebuild_index: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild-index",
+            help="First make the search index anew, of what is kept; only while no other palaver runs.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
     config: Config,
 ) -> None:
-    """Check the store: every page, every key, every rule.
+    """Check the store: every page, every key, every rule, every word of the search index.
 
-    It only reads, also beside a running palaver, and also a backup (--store sqlite:///FILE). What it finds is
-    printed, one line each, and the exit code is 1.
+    Without --rebuild-index it only reads, also beside a running palaver, and also a backup (--store
+    sqlite:///FILE). What it finds is printed, one line each, and the exit code is 1.
     """
     from palaver.cli.direct import counted, directly
     from palaver.cli.terminal import Terminal
     from palaver.wiring import upkeep
 
-    with directly(config):
-        report = upkeep.check(config)
     terminal = Terminal()
+    with directly(config):
+        if rebuild_index:
+            rebuilt = upkeep.rebuild_index(config)
+            terminal.note(
+                f"The search index was made anew: {rebuilt.messages} messages, {rebuilt.titles} titles."
+            )
+        report = upkeep.check(config)
     if as_json:
         terminal.say(msgspec.json.format(msgspec.json.encode(report)).decode())
         raise typer.Exit(int(bool(report.problems)))

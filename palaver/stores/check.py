@@ -17,9 +17,12 @@ from palaver.core.tree import EXCHANGE, exchange_key
 from palaver.core.turn import TurnState
 from palaver.stores import checking
 from palaver.stores.check_attachments import check_attachments, references
+from palaver.stores.check_summaries import check_summaries, of_epoch
 from palaver.stores.checking import Finding, Portion, each
 from palaver.stores.database import Row, Session
+from palaver.stores.recalls import check_recalls
 from palaver.stores.rows import instructions_of, message_of, receipt_of, settings_of, tools_of
+from palaver.stores.vectors import check_vectors
 
 EXCHANGES = (4, EXCHANGE)
 """How far up to look for the user message of a reply: nearly always near."""
@@ -40,6 +43,9 @@ def check(session: Session) -> Iterator[Portion]:
     yield from each(session, "check_counts", "message_counts", _count)
     yield from _logs(session)
     yield from check_attachments(session)
+    yield from check_recalls(session)
+    yield from check_summaries(session)
+    yield from check_vectors(session)
 
 
 def _logs(session: Session) -> Iterator[Portion]:
@@ -243,6 +249,7 @@ def _epoch(row: Row) -> Iterator[str]:
     start, gap = row["start"], (row["gap_from"], row["gap_to"])
     if start < 0 or (gap != (None, None) and (None in gap or not start < gap[0] < gap[1])):
         yield "what it shows is no part of a path"
+    yield from of_epoch(row)
 
 
 def _count(row: Row) -> Iterator[str]:

@@ -44,4 +44,5 @@ def each(
 
 def _found(table: str, row: Row, problems: Callable[[Row], Iterator[str]]) -> list[Finding]:
     id = row["id"] if "id" in row.keys() else str(row["seq"])  # noqa: SIM118, sqlite3's rows contain values
-    return [Finding(table.removesuffix("s"), id, text) for text in problems(row)]
+    what = table.removesuffix("ies") + "y" if table.endswith("ies") else table.removesuffix("s")
+    return [Finding(what, id, text) for text in problems(row)]

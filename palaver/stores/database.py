@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+
+from palaver.core.searching import Term
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -34,6 +36,11 @@ class Database(Protocol):
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Run `work` on a consistent state of the database."""
+
+    async def excerpts(self, match: str, terms: Sequence[Term], texts: Mapping[str, str]) -> dict[str, str]:
+        """Of each of these texts the part that has most of what a full-text query of these `terms` finds, marked as
+        `stores.base.Search.excerpts` has it. Texts in which nothing is found are left out. Nothing of the store is held
+        meanwhile, and a long text takes no longer than some pages of it."""
 
     async def scrub(self) -> None:
         """Leave nothing of what was deleted in the database's files: no page, no journal holds it any more.

@@ -12,19 +12,28 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from palaver.core.errors import StoreUnavailable
+from palaver.core.searching import Term
 from palaver.stores.database import Session
 from palaver.stores.ownership import Ownership
 from palaver.stores.sqlite_connection import SqliteSession, connect
-from palaver.stores.sqlite_errors import as_store_error, breaks_group, mapped_errors, mapped_os_errors
+from palaver.stores.sqlite_errors import (
+    as_store_error,
+    breaks_group,
+    is_busy,
+    mapped_errors,
+    mapped_os_errors,
+)
+from palaver.stores.sqlite_excerpts import excerpts
+from palaver.stores.sqlite_merge import merge_indexes
 from palaver.stores.sqlite_migration import bring_forward
-from palaver.stores.sqlite_scrub import Scrubber
+from palaver.stores.sqlite_scrub import STILL_LEGIBLE, Scrubber
 
 T = TypeVar("T")
 GROUP = 64
@@ -143,6 +152,9 @@ class SqliteDatabase:
             raise StoreUnavailable("The store is closed.")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    async def excerpts(self, match: str, terms: Sequence[Term], texts: Mapping[str, str]) -> dict[str, str]:
+        return await asyncio.to_thread(excerpts, match, terms, texts)
+
     def _read(self, work: Callable[[Session], T]) -> T:
         with mapped_errors():
             self._check_place()
@@ -230,15 +242,18 @@ class SqliteDatabase:
         connection.execute("COMMIT")
 
     async def scrub(self) -> None:
+        try:
+            await merge_indexes(self)
+        except StoreUnavailable as error:
+            if is_busy(error):
+                raise StoreUnavailable(STILL_LEGIBLE) from error
+            raise
         deadline = asyncio.get_running_loop().time() + SCRUB_PATIENCE
         at: int | None = 0
         while at is not None:
             could, at = await self._between_writes(partial(self._scrub_from, at))
             if not could and asyncio.get_running_loop().time() > deadline:
-                raise StoreUnavailable(
-                    "What was deleted is gone, but its bytes stand in the store's journal until another program, "
-                    "which reads or writes the store, lets go of it."
-                )
+                raise StoreUnavailable(STILL_LEGIBLE)
 
     def _scrub_from(self, start: int) -> tuple[bool, int | None]:
         """Whether a portion could be wiped, and where to go on."""

@@ -13,6 +13,7 @@ from palaver.core.errors import StoreUnavailable
 from palaver.stores.database import Row
 from palaver.stores.queries import QUERIES
 from palaver.stores.sqlite_errors import mapped_os_errors
+from palaver.stores.sqlite_functions import add_functions
 
 PRIVATE = 0o600
 """The mode of a new file: what people say is for its owner only. A file that is there keeps its own."""
@@ -38,6 +39,7 @@ def open_file(path: Path, mode: Literal["rw", "ro", "ro&immutable=1"] = "rw") ->
         check_same_thread=False,
     )
     connection.row_factory = sqlite3.Row
+    add_functions(connection)
     return connection
 
 

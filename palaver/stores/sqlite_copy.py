@@ -23,7 +23,11 @@ DAY = 24 * 60 * 60
 DAYS_KEPT = 30
 """How long a copy that was made by itself stays beside the store."""
 
-TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+TABLES = (
+    "SELECT name FROM pragma_table_list "
+    "WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+)
+"""Not those that an index of words is kept in."""
 
 
 def copy(source: sqlite3.Connection, target: Path, *, replace: bool = False) -> dict[str, int]:

@@ -70,6 +70,12 @@ def breaks_group(error: Exception) -> bool:
     return code is not None and code & 0xFF not in _OWN_FAULTS
 
 
+def is_busy(error: StoreError) -> bool:
+    """Whether it was raised because another program holds the file."""
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
+
+
 @contextlib.contextmanager
 def mapped_os_errors() -> Iterator[None]:
     """Turn what the file system raises into the store's own error."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import platform
 import sqlite3
+import sys
 from pathlib import Path
 
 import structlog
 
 from palaver import __version__
-from palaver.core.errors import StoreCorrupt, StoreTooNew
+from palaver.core.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from palaver.stores.migrations import Migration, migrations
 from palaver.stores.queries import QUERIES
 from palaver.stores.sqlite_connection import APPLICATION_ID, PRIVATE, connect, has_journal, open_file
@@ -23,6 +25,12 @@ FIRST_THAT_SAYS = 2
 """The first version whose file says which palaver wrote it."""
 
 
+FULL_TEXT = (
+    "CREATE VIRTUAL TABLE temp.probe USING fts5 (text, tokenize = 'porter unicode61 remove_diacritics 2')"
+)
+"""An index that SQLite has to be able to make."""
+
+
 def bring_forward(path: Path) -> None:
     """Make the file, or bring it to the newest version. To be called by its owner.
 
@@ -31,6 +39,7 @@ def bring_forward(path: Path) -> None:
 
     Raises StoreTooNew, StoreCorrupt, StoreUnavailable, StoreFull.
     """
+    check_sqlite()
     known = migrations("sqlite")
     with mapped_os_errors():
         if not path.exists() or path.stat().st_size == 0:
@@ -50,6 +59,21 @@ def bring_forward(path: Path) -> None:
                 _apply(connection, migration)
     age_out(path)
     sweep(path.parent)
+
+
+def check_sqlite() -> None:
+    """Raises StoreUnavailable where the SQLite of this Python has no full-text index, or one that is too old."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute(FULL_TEXT)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(
+                f"The SQLite {sqlite3.sqlite_version} of this Python ({platform.python_version()}, {sys.executable}) "
+                f"has no full-text index (FTS5), which palaver keeps messages in: {error}. Use another Python, such as "
+                "one of python.org, of your system, or of `uv python install`; or build it with an SQLite that has "
+                "FTS5.",
+                public="The store cannot be used: the SQLite of this Python has no full-text index (FTS5).",
+            ) from error
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> int:

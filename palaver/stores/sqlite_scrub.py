@@ -36,6 +36,10 @@ FILE_HEADER = 100
 """The first page begins with the header of the file."""
 LOCKS = 1 << 30
 """Where the bytes lie that SQLite locks: their page holds nothing."""
+STILL_LEGIBLE = (
+    "What was deleted is gone, but its bytes stand in the store's journal until another program, which reads or writes "
+    "the store, lets go of it."
+)
 
 _page_header = struct.Struct(">BHHHB")
 

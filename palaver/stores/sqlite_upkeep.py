@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ from palaver.stores.sqlite_connection import (
 )
 from palaver.stores.sqlite_copy import PART, copy, row_counts, sync, sync_folder
 from palaver.stores.sqlite_errors import as_store_error, mapped_errors, mapped_os_errors, named_errors
+from palaver.stores.sqlite_index import check_index
 from palaver.stores.sqlite_migration import check_version
 
 LISTED = 1000
@@ -94,7 +96,7 @@ def _all_findings(
             text = f"it refers to a row of {row[2]} that is not there"
             yield "", 0, [Finding(str(row[0]), str(row[1]), text)]
         if is_newest:
-            for portion in check_rows(SqliteSession(connection)):
+            for portion in chain(check_rows(SqliteSession(connection)), check_index(connection)):
                 yield portion.table, portion.rows, portion.findings
         else:
             yield from ((table, count, []) for table, count in row_counts(connection).items())

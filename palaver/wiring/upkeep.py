@@ -7,16 +7,32 @@ import time
 from pathlib import Path
 
 from palaver.config import Config
-from palaver.stores import sqlite_upkeep
+from palaver.stores import sqlite_index, sqlite_upkeep
 from palaver.stores.checking import Finding
+from palaver.stores.sqlite_index import Rebuilt
 from palaver.stores.sqlite_upkeep import Copied, Report
 
-__all__ = ["Copied", "Finding", "Report", "backup", "check", "default_backup", "restore"]
+__all__ = [
+    "Copied",
+    "Finding",
+    "Rebuilt",
+    "Report",
+    "backup",
+    "check",
+    "default_backup",
+    "rebuild_index",
+    "restore",
+]
 
 
 def check(config: Config) -> Report:
     """See `stores.sqlite_upkeep.check`."""
     return sqlite_upkeep.check(config.store_path)
+
+
+def rebuild_index(config: Config) -> Rebuilt:
+    """See `stores.sqlite_index.rebuild_index`."""
+    return sqlite_index.rebuild_index(config.store_path)
 
 
 def default_backup(config: Config) -> Path:

@@ -27,9 +27,11 @@ from tests.stores.contract_places import Places
 from tests.stores.contract_reading import Reading
 from tests.stores.contract_resends import Resends
 from tests.stores.contract_responses import Carrying, Forgetting
+from tests.stores.contract_search import Searching
 from tests.stores.contract_sequences import Sequences
 from tests.stores.contract_titles import Titles
 from tests.stores.contract_turn_lists import TurnLists
+from tests.stores.contract_vectors import Vectors
 from tests.stores.contract_windows import Windows
 from tests.stores.talking import Tables
 
@@ -67,6 +69,8 @@ class StoreContract(
     Titles,
     Attachments,
     DeletingAttachments,
+    Searching,
+    Vectors,
 ):
     """Inherit it as `Test…`, and say how a store is opened and what it holds."""
 

@@ -21,9 +21,10 @@ from palaver.core.errors import (
     TurnNotFound,
 )
 from palaver.core.message import ImagePart, ImageUrl, Message, TextPart, hash_of
+from palaver.core.searching import read_query
 from palaver.core.turn import TurnState
 from palaver.core.window_settings import WindowSettings
-from palaver.stores.base import Deleted, Ending, Store
+from palaver.stores.base import Deleted, Ending, Matches, Scope, Store, VectorsOf
 from tests.stores.contract_base import Part
 from tests.stores.contract_keys import new_key
 from tests.stores.talking import Talker, assistant, new_epoch, receipt_in, user
@@ -33,6 +34,7 @@ OTHER = "bob"
 END_USERS = (None, "eve")
 TOKENIZER = "t1"
 HASH = hash_of(bytes(3))
+WORDS = read_query("u1 a1 u2 a2")
 FUTURE = 1 << 45
 """Milliseconds since 1970: later than everything."""
 
@@ -47,6 +49,7 @@ class Hers(msgspec.Struct):
     api_key: str
     epoch: str
     attachment: str
+    summary: str
 
 
 async def made(store: Store, end_user: str | None = "eve") -> Hers:
@@ -62,8 +65,13 @@ async def made(store: Store, end_user: str | None = "eve") -> Hers:
     await store.keep_counts(OWNER, TOKENIZER, {item.id: 7 for item in items})
     turn = items[1].turn
     assert turn is not None
+    embedder = await store.embedder("small", 4)
+    await store.keep_vectors(embedder.number, {item.id: bytes(4) for item in items})
+    summary = await store.add_summary(OWNER, conversation, items[0].id, "Of u1.", model=None, living=1)
+    assert summary is not None
     await store.add_api_key(new_key("key_hers", OWNER))
-    return Hers(conversation, [item.id for item in items], turn, running.turn, "key_hers", epoch.id, HASH)
+    messages = [item.id for item in items]
+    return Hers(conversation, messages, turn, running.turn, "key_hers", epoch.id, HASH, summary.id)
 
 
 Call = Callable[[Store, Hers], Awaitable[Any]]
@@ -130,6 +138,37 @@ CALLS: dict[str, list[tuple[Call, object]]] = {
     ],
     "attachment": [(lambda s, h: s.attachment(OTHER, h.attachment), AttachmentNotFound)],
     "attachments": [(lambda s, h: s.attachments(OTHER, [h.attachment]), {})],
+    "vectors": [
+        (lambda s, h: s.vectors(OTHER, 1, Scope(), numbers=range(100)), VectorsOf([], b"")),
+        (lambda s, h: s.vectors(OTHER, 1, Scope(conversation=h.conversation)), ConversationNotFound),
+    ],
+    "numbered": [(lambda s, h: s.numbered(OTHER, range(100)), [])],
+    "search": [
+        (lambda s, h: s.search(OTHER, WORDS, Scope(until=0)), Matches([], 0)),
+        (lambda s, h: s.search(OTHER, WORDS, Scope(conversation=h.conversation)), ConversationNotFound),
+    ],
+    "latest": [
+        (lambda s, h: s.latest(OTHER, WORDS, Scope(until=0)), Matches([], 0)),
+        (lambda s, h: s.latest(OTHER, WORDS, Scope(conversation=h.conversation)), ConversationNotFound),
+    ],
+    "latest_titles": [(lambda s, h: s.latest_titles(OTHER, WORDS, Scope()), [])],
+    "search_titles": [(lambda s, h: s.search_titles(OTHER, WORDS, Scope()), [])],
+    "excerpts": [(lambda s, h: s.excerpts(OTHER, WORDS, h.messages), {})],
+    "conversation_names": [(lambda s, h: s.conversation_names(OTHER, [h.conversation]), {})],
+    "on_path": [(lambda s, h: s.on_path(OTHER, h.messages[-1], h.messages), MessageNotFound)],
+    "summaries": [(lambda s, h: s.summaries(OTHER, h.conversation), ConversationNotFound)],
+    "summary": [(lambda s, h: s.summary(OTHER, h.conversation, h.summary), NotFound)],
+    "add_summary": [
+        (
+            lambda s, h: s.add_summary(OTHER, h.conversation, h.messages[0], "x", model=None, living=1),
+            NotFound,
+        )
+    ],
+    "edit_summary": [(lambda s, h: s.edit_summary(OTHER, h.conversation, h.summary, "x"), NotFound)],
+    "switch_summary": [
+        (lambda s, h: s.switch_summary(OTHER, h.conversation, h.summary, is_off=True), NotFound)
+    ],
+    "delete_summary": [(lambda s, h: s.delete_summary(OTHER, h.conversation, h.summary), NotFound)],
     "last_instructions": [(lambda s, h: s.last_instructions(OTHER, h.conversation), ConversationNotFound)],
     "tree": [(lambda s, h: s.tree(OTHER, h.conversation), ConversationNotFound)],
     "leaves": [(lambda s, h: s.leaves(OTHER, h.conversation), ConversationNotFound)],
@@ -171,6 +210,8 @@ IN_THE_STORE = (
     "message_counts",
     "attachments",
     "message_attachments",
+    "message_vectors",
+    "summaries",
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palaver.stores.migrations import migrations
 from palaver.stores.sqlite_connection import APPLICATION_ID
-from tests.stores.sqlite_files import ask
+from tests.stores.sqlite_files import ask, beside
 
 ROWS = Path(__file__).parent / "versions"
 NEWEST = len(migrations("sqlite"))
@@ -18,16 +18,17 @@ CONVERSATIONS = {
     2: {"local": 10, "other": 1},
     3: {"local": 12, "other": 1},
     4: {"local": 15, "other": 1},
+    5: {"local": 25, "other": 2},
 }
 """How many conversations are in the rows of a version, by owner."""
-OPEN = {1: 1, 2: 3, 3: 4, 4: 7}
+OPEN = {1: 1, 2: 3, 3: 4, 4: 7, 5: 9}
 """How many turns run or wait there."""
 
 
 def old_store(path: Path, version: int) -> Path:
     """Write a store of this version: its migrations, then rows that a palaver of that time wrote."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(beside(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         for migration in migrations("sqlite")[:version]:
             connection.executescript(migration.sql)

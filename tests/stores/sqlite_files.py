@@ -11,6 +11,7 @@ from typing import Any
 from palaver.stores.base import Store
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
+from palaver.stores.sqlite_functions import add_functions
 from tests.stores.talking import Tables
 
 TABLES = (
@@ -41,6 +42,13 @@ async def opened(path: Path) -> AsyncIterator[Store]:
         await store.close()
 
 
+def beside(path: Path | str, **more: Any) -> sqlite3.Connection:
+    """A connection of another program, that knows the functions which the store's triggers call."""
+    connection: sqlite3.Connection = sqlite3.connect(path, **more)
+    add_functions(connection)
+    return connection
+
+
 def tables(path: Path) -> Tables:
     """All rows, by table."""
     with closing(sqlite3.connect(path)) as connection:
@@ -51,6 +59,12 @@ def tables(path: Path) -> Tables:
         rows["message_counts"] = counts
         links = connection.execute("SELECT * FROM message_attachments ORDER BY message, attachment")
         rows["message_attachments"] = links
+        rows["embedders"] = connection.execute("SELECT * FROM embedders ORDER BY seq")
+        vectors = connection.execute("SELECT * FROM message_vectors ORDER BY message, embedder")
+        rows["message_vectors"] = vectors
+        for name in ("recalls", "summaries"):
+            rows[name] = connection.execute(f"SELECT * FROM {name} ORDER BY seq")  # noqa: S608
+        rows["recall_quotes"] = connection.execute("SELECT * FROM recall_quotes ORDER BY recall, place")
         return {name: [dict(row) for row in found] for name, found in rows.items()}
 
 
@@ -66,5 +80,5 @@ def put(path: Path, content: bytes) -> None:
 
 def ask(path: Path, question: str, *parameters: object) -> Any:
     """The first column of the first row."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(beside(path)) as connection:
         return connection.execute(question, parameters).fetchone()[0]

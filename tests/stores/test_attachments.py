@@ -17,7 +17,7 @@ from palaver.core.message import FileData, FilePart, Message, canonical, hash_of
 from palaver.stores.sqlite_upkeep import check
 from tests.stores.contract_attachments import CAT, DOG, answered, picture
 from tests.stores.old_files import old_store
-from tests.stores.sqlite_files import ask, content, opened, put
+from tests.stores.sqlite_files import ask, beside, content, opened, put
 from tests.stores.talking import Talker, assistant, user
 
 
@@ -107,7 +107,7 @@ DAMAGES = {
 def test_damage_is_found(path: Path, sound: bytes, damage: str) -> None:
     statement, what, words = DAMAGES[damage]
     put(path, sound)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(beside(path, isolation_level=None)) as connection:
         assert connection.execute(statement).rowcount > 0
     report = check(path)
     assert [f for f in report.findings if f.what == what and words in f.text], report.findings

@@ -19,14 +19,15 @@ from pathlib import Path
 import pytest
 
 from palaver.core.errors import PalaverError, StoreCorrupt, StoreError, StoreRefused, StoreUnavailable
+from palaver.core.searching import read_query
 from palaver.core.tree import read_history
 from palaver.core.turn import TurnState
 from palaver.stores import sqlite_connection
-from palaver.stores.base import Admission, Store
+from palaver.stores.base import Admission, Scope, Store
 from palaver.stores.database import Session
 from palaver.stores.sqlite import SqliteDatabase
 from palaver.stores.sqlite_upkeep import check
-from tests.stores.sqlite_files import ask, content, opened, put, tables
+from tests.stores.sqlite_files import ask, beside, content, opened, put, tables
 from tests.stores.talking import Talker, new_epoch, user
 
 
@@ -88,6 +89,30 @@ class Asking:
             "api_key_of": lambda: store.api_key_of(b"nothing"),
             "had_api_key": lambda: store.had_api_key(),
             "root_key": lambda: store.root_key("someone new", None),
+            **self.looks(),
+        }
+
+    def looks(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        """What searches, and what is kept beside messages."""
+        store, known, query, scope = self.store, self.conversation, read_query("hi"), Scope()
+        return {
+            "search": lambda: store.search("local", query, scope),
+            "search, of a stranger": lambda: store.search("nobody", query, scope),
+            "latest": lambda: store.latest("local", query, scope),
+            "latest_titles": lambda: store.latest_titles("local", query, scope),
+            "search_titles": lambda: store.search_titles("local", query, scope),
+            "excerpts": lambda: store.excerpts("local", query, ["msg_nothing"]),
+            "conversation_names": lambda: store.conversation_names("local", [known]),
+            "on_path": lambda: store.on_path("local", "msg_nothing", ["msg_nothing"]),
+            "last_embedder": lambda: store.last_embedder("m"),
+            "unembedded": lambda: store.unembedded(None),
+            "vectors": lambda: store.vectors("local", 1, scope),
+            "numbered": lambda: store.numbered("local", [1]),
+            "drop_other_vectors": lambda: store.drop_other_vectors(
+                1
+            ),  # there are none, so that none is removed
+            "summaries": lambda: store.summaries("local", known),
+            "summary": lambda: store.summary("local", known, "sum_nothing"),
         }
 
     def writes(self) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -118,6 +143,16 @@ class Asking:
             "delete_aged": lambda: store.delete_aged(1),
             "delete_expired": lambda: store.delete_expired(1),
             "revoke_api_key": lambda: store.revoke_api_key("key_nothing"),
+            "embedder": lambda: store.embedder("m", 3),
+            "keep_vectors": lambda: store.keep_vectors(1, {"msg_nothing": b"abc"}),
+            "add_summary": lambda: store.add_summary(
+                "local", self.conversation, "msg_nothing", "text", model=None, living=1
+            ),
+            "edit_summary": lambda: store.edit_summary("local", self.conversation, "sum_nothing", "text"),
+            "switch_summary": lambda: store.switch_summary(
+                "local", self.conversation, "sum_nothing", is_off=True
+            ),
+            "delete_summary": lambda: store.delete_summary("local", self.conversation, "sum_nothing"),
         }
 
     async def foresee(self) -> object:
@@ -343,7 +378,7 @@ class TestDamaged:
     async def test_a_row_that_says_what_it_cannot_say(self, path: Path, statement: str) -> None:
         """Told as damage, and without the text, which would reach the log."""
         async with asking(path) as it:
-            with closing(sqlite3.connect(path)) as other, other:
+            with closing(beside(path)) as other, other:
                 other.execute(statement)
             table = statement.split()[1]
             verb = it.reads()[{"turns": "turn", "conversations": "conversation"}.get(table, "items")]

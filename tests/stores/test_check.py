@@ -28,7 +28,7 @@ from palaver.stores.sqlite_connection import SqliteSession, open_for_reading
 from palaver.stores.sqlite_upkeep import Report, check
 from tests.stores.contract_deletion import Deed, Forest, deeds
 from tests.stores.old_files import NEWEST, old_store
-from tests.stores.sqlite_files import ask, content, opened, put
+from tests.stores.sqlite_files import ask, beside, content, opened, put
 from tests.stores.talking import Talker, assistant, new_epoch, system, user
 
 
@@ -81,6 +81,9 @@ async def windows(store: Store) -> None:
     for tokenizer in ("t1", "t2"):
         counts = {item.id: 5 for item in await dan.path(told.conversation)}
         await store.keep_counts("local", tokenizer, counts)
+    embedder = await store.embedder("small", 4)
+    vectors = {item.id: bytes(4) for item in await dan.path(told.conversation)}
+    await store.keep_vectors(embedder.number, vectors)
 
 
 @asynccontextmanager
@@ -168,6 +171,22 @@ STRIDE = "(SELECT seq FROM messages WHERE body LIKE '%Stride 1%')"
 SEEN = "(SELECT max(seq) FROM turns WHERE receipt IS NOT NULL AND state = 'completed')"
 
 DAMAGES = {
+    "a vector of no message": (
+        "INSERT INTO message_vectors VALUES (999, 1, x'00')",
+        "message_vector",
+        "missing",
+    ),
+    "a vector of what is deleted": (
+        "UPDATE messages SET deleted_at = 1 WHERE seq = (SELECT max(message) FROM message_vectors)",
+        "message_vector",
+        "its message is deleted",
+    ),
+    "a vector of nobody's": ("UPDATE message_vectors SET embedder = 99", "message_vector", "what made it"),
+    "a vector of another size": (
+        "UPDATE message_vectors SET vector = x'00'",
+        "message_vector",
+        "not the size",
+    ),
     "another text": (
         f"UPDATE messages SET body = replace(body, 'Lisbon', 'Madrid') WHERE seq = {LISBON}",
         "message",
@@ -463,7 +482,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_it_is_found(path: Path, sound: bytes, damage: str) -> None:
     statement, what, words = DAMAGES[damage]
     put(path, sound)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(beside(path, isolation_level=None)) as connection:
         assert connection.execute(statement).rowcount > 0
     report = check(path)
     assert report.problems == len(report.findings)

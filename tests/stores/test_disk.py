@@ -29,10 +29,10 @@ def mount(folder: Path, options: str) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of its own, of 1 MiB."""
+    """A folder on a disk of its own, of 2 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mount(folder, "size=1m")
+    mount(folder, "size=2m")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import random
 import shutil
 import signal
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from palaver import __version__
-from palaver.core.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew
+from palaver.core.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
 from palaver.core.turn import TurnState
 from palaver.stores import sqlite_migration
 from palaver.stores.migrations import Migration, migrations
@@ -103,7 +104,7 @@ class TestOlder:
             assert len(recovered) == OPEN[old]
             assert {(await store.turn("local", turn)).state for turn in recovered} == {TurnState.INCOMPLETE}
             for owner, count in CONVERSATIONS[old].items():
-                found = await store.conversations(owner, one_shots=True, temporary=True)
+                found = await store.conversations(owner, one_shots=True, temporary=True, limit=100)
                 assert len(found) == count
                 for conversation in found:
                     items = await store.items(owner, conversation.id, limit=100)
@@ -209,6 +210,17 @@ class TestOlder:
         (small / "filler").unlink()
         bring_forward(path)
         assert version(path) == NEWEST
+
+    def test_a_python_without_full_text_is_named(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            sqlite_migration, "FULL_TEXT", "CREATE VIRTUAL TABLE temp.probe USING fts0 (text)"
+        )
+        with pytest.raises(StoreUnavailable, match="FTS5") as raised:
+            bring_forward(path)
+        for said in (sys.executable, platform.python_version(), sqlite3.sqlite_version, "Use another Python"):
+            assert said in raised.value.message
+        assert sys.executable not in raised.value.public
+        assert names(path, "*") == []
 
     def test_a_damaged_file_is_not_brought_forward(self, path: Path) -> None:
         old_store(path, 1)

@@ -14,7 +14,9 @@ from palaver.stores import queries as queries_room
 from palaver.stores.migrations import migrations
 from palaver.stores.queries import QUERIES
 from palaver.stores.sqlite_connection import SqliteSession
+from palaver.stores.sqlite_index import add_term_tables, index_form
 from tests.house.files import ROOT
+from tests.stores.sqlite_files import beside
 
 LARGE = (
     "conversations",
@@ -32,16 +34,19 @@ LARGE = (
     "message_counts",
     "attachments",
     "message_attachments",
+    "message_vectors",
 )
 LISTS = {"keys", "tails"}
 
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+    with closing(beside(":memory:", isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
         for migration in migrations("sqlite"):
             connection.executescript(migration.sql)
+        add_term_tables(connection)
+        connection.execute(f"CREATE VIRTUAL TABLE temp.parts USING {index_form()}")
         yield connection
 
 
@@ -94,6 +99,10 @@ def test_a_scan_would_be_seen(connection: sqlite3.Connection) -> None:
         ("link_attachment", "sqlite_autoindex_attachments_1 (owner=? AND hash=?)"),
         ("remove_attachments", "message_attachments_by_attachment (attachment=?)"),
         ("attachments_of_messages", "PRIMARY KEY (message=?)"),
+        ("latest_vectors", "message_vectors_by_embedder (embedder=? AND message<?)"),
+        ("latest_vectors_in", "messages_by_conversation (conversation=? AND seq<?)"),
+        ("vectors_to_drop", "message_vectors_by_embedder (embedder=?)"),
+        ("unembedded_messages", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     ],
 )
 def test_the_index_that_was_made_for_a_query_is_used(

@@ -18,7 +18,7 @@ from palaver.stores.database import Session
 from palaver.stores.migrations import migrations
 from palaver.stores.sqlite import SqliteDatabase
 from tests.stores.contract import StoreContract
-from tests.stores.sqlite_files import ask, content, opened, put, tables
+from tests.stores.sqlite_files import ask, beside, content, opened, put, tables
 from tests.stores.talking import Tables, Talker, user
 
 
@@ -56,7 +56,7 @@ def schema(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
 class TestSchema:
     async def test_it_is_the_migrations_one_after_the_other(self, path: Path) -> None:
         await fill(path)
-        with closing(sqlite3.connect(":memory:")) as built, closing(sqlite3.connect(path)) as stored:
+        with closing(beside(":memory:")) as built, closing(beside(path)) as stored:
             for migration in migrations("sqlite"):
                 built.executescript(migration.sql)
             assert schema(stored) == schema(built)

@@ -280,6 +280,9 @@ class TestReadOnly:
         make_read_only(medium)
         before = files(medium)
         assert check(medium / "palaver.db").rows["messages"] == 2
+        with closing(open_for_reading(medium / "palaver.db")) as connection:
+            found = connection.execute("SELECT text FROM message_index WHERE text MATCH 'hello'").fetchall()
+            assert [row["text"] for row in found] == ["hello"]
         backup(medium / "palaver.db", tmp_path / "backup.db")
         restore(tmp_path / "data" / "palaver.db", medium / "palaver.db")
         for copied in (tmp_path / "backup.db", tmp_path / "data" / "palaver.db"):
@@ -464,7 +467,7 @@ class TestRestore:
     async def test_a_full_disk_leaves_the_store_as_it_is(self, saved: Path, small: Path) -> None:
         await talk(small / "palaver.db", "hi", "hello")
         before = content(small / "palaver.db")
-        put(small / "filler", bytes(700_000))
+        put(small / "filler", bytes(600_000))
         with pytest.raises(StoreFull):
             restore(small / "palaver.db", saved)
         assert content(small / "palaver.db") == before

@@ -87,7 +87,8 @@ SELECT s.seq, s.hash, s.body, EXISTS (SELECT 1 FROM turns t WHERE t.tools = s.se
 FROM toolsets s WHERE s.seq > :after ORDER BY s.seq LIMIT :limit
 
 -- name: check_epochs
-SELECT e.seq, e.id, e.start, e.gap_from, e.gap_to, c.id AS conversation_id,
+SELECT e.seq, e.id, e.start, e.gap_from, e.gap_to, c.id AS conversation_id, e.conversation, e.summary, e.summary_version,
+       (SELECT conversation FROM summaries s WHERE s.seq = e.summary) AS summary_conversation,
        (SELECT count(*) FROM turns t WHERE t.epoch = e.seq AND t.conversation = e.conversation) AS turns
 FROM epochs e LEFT JOIN conversations c ON c.seq = e.conversation
 WHERE e.seq > :after ORDER BY e.seq LIMIT :limit
