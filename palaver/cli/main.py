@@ -24,8 +24,10 @@ from palaver.cli.list import list_
 from palaver.cli.models import models
 from palaver.cli.options import WHERE, passes_on
 from palaver.cli.restore import restore
+from palaver.cli.search import search
 from palaver.cli.serve import serve
 from palaver.cli.show import show
+from palaver.cli.summary import summary
 from palaver.cli.title import title
 from palaver.cli.tree import tree
 from palaver.cli.use import use
@@ -47,11 +49,13 @@ for command, name in (
     (ask, "ask"),
     (serve, "serve"),
     (list_, "list"),
+    (search, "search"),
     (show, "show"),
     (tree, "tree"),
     (head, "head"),
     (fork, "fork"),
     (title, "title"),
+    (summary, "summary"),
     (context, "context"),
     (epochs, "epochs"),
     (window, "window"),

@@ -61,6 +61,24 @@ class Conversations:
         by default), `to` (a message, by default the head)."""
         return await self._get("GET", path(ref) + "/messages", params=query(asked))
 
+    async def search(self, q: str, *, on_path: bool = False, **asked: Any) -> dict[str, Any]:
+        """A page of what is found: hits, each a message or the title of a conversation, with an excerpt (`text`) and
+        what of that was looked for (`marks`).
+
+        In `q` are words, phrases in quotes, and beginnings of words with a ``*``. `conversation`, `user`, `role`,
+        `since` and `before` (ISO 8601, or seconds since 1970), `source`, `include_tasks`, `include_temporary` narrow or
+        widen it; `sort` is ``relevance`` or ``newest``, `in_` says ``messages``, ``titles`` or ``all``; `limit`, and
+        `after` the id of the last hit of the page before. With `on_path` only the messages on the path to the head of
+        the `conversation` count. Raises RequestError.
+        """
+        if "in_" in asked:
+            asked["in"] = asked.pop("in_")
+        if not on_path:
+            return await self._get("GET", "/v1/search", params=query({"q": q, **asked}))
+        ref = asked.pop("conversation", None) or ""
+        within = query({"q": q, "path": "head", **asked})
+        return await self._get("GET", path(ref) + "/search", params=within)
+
     async def tree(self, ref: str, **asked: Any) -> dict[str, Any]:
         """A page of all messages of a conversation, in the order in which they came: `limit`, `after`."""
         return await self._get("GET", path(ref) + "/tree", params=query(asked))
@@ -94,6 +112,34 @@ class Conversations:
         `context_length_exceeded_behavior`. These take the place of all that was said before; the conversation then."""
         said = {name: value for name, value in settings.items() if value is not None}
         return await self._get("POST", path(ref) + "/window", json=said)
+
+    async def summaries(self, ref: str) -> list[dict[str, Any]]:
+        """The summaries of a conversation, those that cover most first."""
+        found: list[dict[str, Any]] = (await self._get("GET", path(ref) + "/summaries"))["data"]
+        return found
+
+    async def make_summary(
+        self, ref: str, *, to: str | None = None, model: str | None = None
+    ) -> dict[str, Any]:
+        """Have a model sum up a conversation, up to a message (its id), without it all that its window does not show.
+
+        Raises RequestError where no model may be asked (param ``model``), or there is nothing to sum up (``to``).
+        """
+        asked = {"to": to, "model": model}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return await self._get("POST", path(ref) + "/summaries", json=body)
+
+    async def update_summary(
+        self, ref: str, summary: str, *, text: str | None = None, enabled: bool | None = None
+    ) -> dict[str, Any]:
+        """Give a summary (its id) another text, or say whether windows show it; the summary then."""
+        asked = {"text": text, "enabled": enabled}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return await self._get("POST", f"{path(ref)}/summaries/{part(summary, 'summary')}", json=body)
+
+    async def delete_summary(self, ref: str, summary: str) -> None:
+        """Delete a summary (its id); what it is about stays."""
+        await self._get("DELETE", f"{path(ref)}/summaries/{part(summary, 'summary')}")
 
     async def delete_conversation(self, ref: str) -> None:
         """Delete a conversation, by id or name, with all in it. Raises RequestError."""

@@ -108,6 +108,10 @@ class Screen:
         """All that is on the screen."""
         return self._run("capture-pane", "-t", self._window, "-p")
 
+    def styled(self) -> str:
+        """The same, with the sequences that say how it looks."""
+        return self._run("capture-pane", "-t", self._window, "-p", "-e")
+
     def wait_for(self, text: str, *, times: int = 1) -> str:
         """Wait until `text` is on the screen so many times; the screen then."""
         until = time.monotonic() + PATIENCE

@@ -1,0 +1,1 @@
+"""What searching costs: `python -m bench.search`."""
