@@ -14,7 +14,7 @@ from palaver.wiring.windows import window_of, windows_of
 
 def test_what_holds_without_any_setting() -> None:
     assert window_of(Config()) == WindowSettings(
-        mode="strict", truncation="auto", keep=0.5, context_length_exceeded_behavior="error"
+        mode="strict", truncation="auto", keep=0.5, context_length_exceeded_behavior="error", recall="tool"
     )
     assert windows_of(Config()) == {}
 
@@ -26,6 +26,8 @@ def test_every_setting_counts() -> None:
         window_size=4096,
         window_keep=0.25,
         window_reserve=64,
+        summaries=True,
+        recall="always",
         context_length_exceeded_behavior="truncate",
     )
     found = window_of(config)
@@ -35,9 +37,14 @@ def test_every_setting_counts() -> None:
         size=4096,
         keep=0.25,
         reserve=64,
+        summaries=True,
+        recall="always",
         context_length_exceeded_behavior="truncate",
     )
-    assert None not in [getattr(found, name) for name in WindowSettings.__struct_fields__]
+    by_request_only = {"room"}
+    assert None not in [
+        getattr(found, name) for name in WindowSettings.__struct_fields__ if name not in by_request_only
+    ]
 
 
 async def test_the_server_goes_by_them(tmp_path: Path) -> None:
