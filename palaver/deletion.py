@@ -39,6 +39,32 @@ class Deletion:
         for conversation in conversations:
             await self._catalog.forget(owner, conversation)
 
+    async def _done(self, deleted: Deleted, owner: str = "", *gone: str) -> Deleted:
+        """What has been deleted may have been quoted elsewhere: turns there are stopped, what was computed is erased.
+
+        `gone` are the owner's conversations (ids) in which it was; without them those that are not there any more.
+        """
+        concerned = set(deleted.quoted_in)
+        for turn in self._chat.quoting:
+            whose, conversation = turn.window.owner, turn.window.conversation
+            if gone:
+                is_about = whose == owner and not turn.quoted.isdisjoint(gone)
+            else:
+                is_about = any([await self._is_gone(whose, each) for each in turn.quoted])
+            if is_about and conversation:
+                concerned.add((whose, conversation))
+        for whose, conversation in sorted(concerned):
+            await self._chat.stop_turns(whose, DELETED, conversation=conversation)
+            await self._catalog.forget(whose, conversation)
+        return deleted
+
+    async def _is_gone(self, owner: str, conversation: str) -> bool:
+        try:
+            await self._store.conversation(owner, conversation)
+        except ConversationNotFound:
+            return True
+        return False
+
     async def message(self, owner: str, conversation: str, message: str, *, branch: bool = False) -> Deleted:
         """Delete a message of a conversation (ids), with `branch` all below it too.
 
@@ -49,7 +75,15 @@ class Deletion:
         await self._chat.stop_turns(owner, DELETED, conversation=conversation)
         delete = self._store.delete_branch if branch else self._store.delete_message
         async with self._forgotten(owner, conversation):
-            return await delete(owner, message)
+            return await self._done(await delete(owner, message), owner, conversation)
+
+    async def summary(self, owner: str, conversation: str, summary: str) -> None:
+        """Delete a summary of a conversation (ids). All turns of that are stopped: each may have been shown it. Raises
+        ConversationNotFound and SummaryNotFound."""
+        await self._store.summary(owner, conversation, summary)
+        await self._chat.stop_turns(owner, DELETED, conversation=conversation)
+        async with self._forgotten(owner, conversation):
+            await self._store.delete_summary(owner, conversation, summary)
 
     async def turn(self, owner: str, turn: str) -> Deleted:
         """Delete a turn's replies, and its question unless something else answers it. Raises TurnNotFound."""
@@ -60,20 +94,23 @@ class Deletion:
         record = await self._store.turn(owner, turn)
         await self._chat.stop_turns(owner, DELETED, conversation=record.conversation)
         async with self._forgotten(owner, record.conversation):
-            return await self._store.delete_turn(owner, turn)
+            gone = [record.conversation] if record.conversation else []
+            return await self._done(await self._store.delete_turn(owner, turn), owner, *gone)
 
     async def conversation(self, owner: str, conversation: str) -> Deleted:
         """Delete a conversation (an id). Raises ConversationNotFound."""
         await self._chat.stop_turns(owner, DELETED, conversation=conversation)
         async with self._forgotten(owner, conversation):
-            return await self._store.delete_conversation(owner, conversation)
+            return await self._done(
+                await self._store.delete_conversation(owner, conversation), owner, conversation
+            )
 
     async def end_user(self, owner: str, end_user: str) -> Deleted:
         """Delete all conversations of an end user, and the name; nothing where there is none."""
         conversations = await self._store.conversations_of(owner, end_user)
         await self._chat.stop_turns(owner, DELETED, conversations=conversations)
         async with self._forgotten(owner, *conversations):
-            return await self._store.delete_end_user(owner, end_user)
+            return await self._done(await self._store.delete_end_user(owner, end_user), owner, *conversations)
 
     async def owner(self, owner: str) -> Deleted:
         """Delete everything of an owner; nothing where there is none."""
@@ -88,13 +125,13 @@ class Deletion:
         """
         deleted = await self._store.delete_aged(before, owner=owner)
         await self.sweep()
-        return deleted
+        return await self._done(deleted)
 
     async def expired(self, now: int) -> Deleted:
         """Delete temporary conversations whose time is over at `now` (milliseconds since 1970)."""
         deleted = await self._store.delete_expired(now)
         await self.sweep()
-        return deleted
+        return await self._done(deleted)
 
     async def sweep(self) -> int:
         """Erase what engines hold of conversations that are not there any more. How much that was."""

@@ -35,6 +35,8 @@ WHY = {
     "deleted": "deleted, or a call or a result whose other part is",
 }
 """Why messages are left out."""
+BY = {"tool": "by the model", "setting": "by a setting", "user": "as was asked for"}
+"""Who has earlier messages quoted."""
 SKIPPED = "the window skips {them}"
 """Why, of those between others that it holds."""
 Seen = Mapping[str, Any]
@@ -46,6 +48,7 @@ def lines_of(receipt: Mapping[str, Any], *, whole: bool = False) -> list[str]:
     before = (counted(receipt["instructions"], "instruction"), counted(receipt["tools"], "tool"))
     lines.append(f"before the messages: {', '.join(before)}")
     lines += _places(receipt, whole)
+    lines += [_note(note) for note in receipt.get("notes", [])]
     if receipt["continues"]:
         lines.append("The prompt ends in the beginning of the reply, which goes on from there.")
     return lines + [f"warning: {line(warning)}" for warning in receipt["warnings"]]
@@ -82,6 +85,13 @@ def _epoch(receipt: Mapping[str, Any]) -> str:
     named = "a new epoch" if receipt["turn"] is None else f"epoch {_end(epoch['id'])}"
     idle = ", prepared while idle" if epoch.get("prepared") else ""
     return f"{named}  begins here because {reason(epoch['reason'])}{idle}"
+
+
+def _note(note: Mapping[str, Any]) -> str:
+    """What was quoted with a message. Servers of before say nothing of it."""
+    what = counted(len(note["quotes"]), "earlier message") if note["quotes"] else "nothing that was found"
+    quoted = f": {', '.join(_end(quote['message']) for quote in note['quotes'])}" if note["quotes"] else ""
+    return f"recalled with {note['place'] + 1} {BY.get(note['by'], '')}: {what}{quoted}"
 
 
 def _end(id: str) -> str:

@@ -38,6 +38,7 @@ HELP = """\
 /retry         have the last question answered again
 /edit [TEXT]   ask something else in place of the last question
 /continue      go on with a reply that was cut off
+/recall TEXT   ask with what was said before about it, where the model sees no more of that
 /context       what the model saw last; /context TEXT what it would see
 /tree          the branches that this makes; /branch MESSAGE goes to one
 /help          this
@@ -85,6 +86,7 @@ class Session:
             "/retry": self._retry,
             "/edit": self._edit,
             "/continue": self._continue,
+            "/recall": self._recall,
             "/context": self._context,
             "/tree": self._tree,
             "/branch": self._branch,
@@ -251,6 +253,15 @@ class Session:
 
     async def _continue(self, _: str) -> None:
         await self._hear(self._talk.go_on)
+
+    async def _recall(self, text: str) -> None:
+        if not text:
+            raise InvalidRequest("/recall takes a question; what was said before about it is shown with it.")
+        self._talk.recalls = True
+        try:
+            await self._say(text)
+        finally:
+            self._talk.recalls = False
 
     async def _context(self, text: str) -> None:
         receipt = await (self._talk.foresee(text) if text else self._talk.receipt())

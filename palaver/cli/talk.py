@@ -28,6 +28,7 @@ from palaver.library import Palaver
 
 T = TypeVar("T")
 PAGE = 100
+RECALLING = {"window": {"recall": "always"}}
 Message = Mapping[str, Any]
 
 
@@ -46,7 +47,8 @@ class Talk:
     is sent with every question, as any client of the API does.
 
     `model` is what --model said, or None for the model of whoever owns the store. `name` is the name or id of
-    the conversation; without one, each question is a conversation of its own. `instructions` come first.
+    the conversation; without one, each question is a conversation of its own. `instructions` come first. With `recalls`
+    questions are shown with what was said before that they are about.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Talk:
         self._given = [{"role": "system", "content": instructions}] if instructions else []
         self._instructions: Sequence[Message] = self._given
         self._kept = True
+        self.recalls = False
         self._at: str | None = None
         """The message to go on from; None at the beginning."""
         self._open = Open()
@@ -194,8 +197,7 @@ class Talk:
 
     async def move(self, message: str) -> None:
         """Make a message the head of the conversation, and go there. Raises RequestError."""
-        name = self.name or ""
-        await self.link.asked(lambda palaver: palaver.set_head(name, message))
+        await self.link.asked(partial(Palaver.set_head, ref=self.name or "", message=message))
         await self.load()
 
     async def _ask(self, new: Sequence[Message], view: ReplyView, parent: str | None) -> Said:
@@ -237,6 +239,7 @@ class Talk:
         """What `ask` gets that is handed all that a question takes along."""
         options: dict[str, Any] = {"model": model, "conversation": self.name}
         if self._kept:
+            options |= RECALLING if self.recalls else {}
             try:
                 sent = self._given if parent else self._instructions
                 return await ask([*sent, *new], parent=parent, **options)
@@ -250,10 +253,10 @@ class Talk:
 
     async def _arrive(self, ref: str, turn: str, new: Sequence[Message], parent: str | None) -> None:
         """Go on from the reply of this turn."""
-        for item in (await self.link.asked(lambda palaver: palaver.messages(ref, limit=1)))["data"]:
-            if item["turn"] == turn:
-                self._at = item["id"]
-                return
+        latest = await self.link.asked(lambda palaver: palaver.messages(ref, limit=1))
+        if (item := next(iter(latest["data"]), None)) and item["turn"] == turn:
+            self._at = item["id"]
+            return
         for item in (await self.link.asked(lambda palaver: palaver.leaves(ref, limit=PAGE)))["data"]:
             if item["turn"] == turn:
                 self._at = item["id"]
@@ -286,8 +289,7 @@ class Talk:
 
     async def _last(self, end: str | None, fits: Callable[[Message], bool]) -> Message | None:
         """The last message that fits on the path to `end`, by default the head."""
-        name = self.name or ""
-        return await self.link.asked(partial(last_item, ref=name, fits=fits, to=end))
+        return await self.link.asked(partial(last_item, ref=self.name or "", fits=fits, to=end))
 
 
 async def new_name(link: Link) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Literal, assert_never
 
 import msgspec
@@ -17,7 +17,6 @@ from palaver.core.errors import (
     PalaverError,
     RequestError,
     StoreError,
-    TurnCancelled,
     kept_name,
 )
 from palaver.core.reply import Reply, deltas_of, replies
@@ -34,8 +33,9 @@ from palaver.engines.base import Model
 from palaver.live import LiveReply, Outcome
 from palaver.running.answering import Answering, may_pass
 from palaver.running.beginning import Beginning
-from palaver.running.fitting import Fitted, Fitting
-from palaver.running.keeping import Hurry, final, keep_batches, keep_end
+from palaver.running.fitted import Fitted, quoted
+from palaver.running.fitting import Fitting
+from palaver.running.keeping import Hurry, cut, failed, final, keep_batches, keep_end
 from palaver.running.needs import Asked
 from palaver.stores.base import Ending, Store, Tried
 
@@ -98,12 +98,19 @@ class RunningTurn:
         self._hurry = Hurry()
         self.may_keep = asked.may_keep
         """Whether anything that is computed of it may be kept, once there is more of its conversation."""
-        self.is_unwanted = False
-        """Whether what it is about is being deleted."""
-        self.in_background = False
-        """Whether nobody is expected to read it before its end."""
+        self.is_unwanted = False  # what it is about is being deleted
+        self.in_background = False  # nobody is expected to read it before its end
         self.left = False
         """Whether its last reader has left it, and is expected back no more."""
+
+    def is_about(self, conversations: Collection[str]) -> bool:
+        """Whether it is in one of these conversations (ids), or its model was shown something of them."""
+        return self.window.conversation in conversations or not self.quoted.isdisjoint(conversations)
+
+    @property
+    def quoted(self) -> set[str]:
+        """The other conversations (ids) that its model was shown something of."""
+        return quoted(self.fitted)
 
     def start(self, on_end: Callable[[], object]) -> None:
         """Begin; `on_end` is called when the turn has ended and been stored."""
@@ -175,25 +182,17 @@ class RunningTurn:
         except asyncio.CancelledError:
             this = asyncio.current_task()
             if self._stopped is None and not (this and this.cancelling()):
-                return self._failed(EngineError("The model gave up on the reply."))
-            return self._cut(*(self._stopped or (TurnState.INCOMPLETE, "palaver was shut down.")))
+                return failed(self.live, EngineError("The model gave up on the reply."))
+            stopped = self._stopped or (TurnState.INCOMPLETE, "palaver was shut down.")
+            return cut(self.live, *stopped, self._asked.parameters.n)
         except (EngineError, RequestError, StoreError) as error:
-            return self._failed(error) if self._stopped is None else self._cut(*self._stopped)
+            if self._stopped is None:
+                return failed(self.live, error)
+            return cut(self.live, *self._stopped, self._asked.parameters.n)
         except Exception as error:
             # Whatever an engine did wrong, the turn must end and be stored with its text.
             log.exception("an engine failed in an unforeseen way", turn=self.window.turn)
-            return self._failed(EngineError(f"The model failed to answer ({type(error).__name__})."))
-
-    def _cut(self, state: TurnState, reason: str | None) -> Outcome:
-        if state is TurnState.CANCELLED and (reason or not self.live.events):
-            return Outcome(state=state, error=TurnCancelled(reason))
-        if reason:
-            return Outcome(state=state, error=EngineError(reason))
-        return Outcome(state=state, finish_reason="stop", others=["stop"] * (self._asked.parameters.n - 1))
-
-    def _failed(self, error: PalaverError) -> Outcome:
-        state = TurnState.INCOMPLETE if self.live.events else TurnState.FAILED
-        return Outcome(state=state, error=error)
+            return failed(self.live, EngineError(f"The model failed to answer ({type(error).__name__})."))
 
     async def _drive(self) -> Finish:
         """The reply of the model that was asked for or, where that fails before its first token, of a fallback.
@@ -297,4 +296,5 @@ class RunningTurn:
             ended_at=at,
             epoch=self.fitted.epoch if self.fitted else None,
             receipt=self.live.receipt,
+            recalls=self.fitted.recalls if self.fitted else [],
         )

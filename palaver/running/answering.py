@@ -9,8 +9,10 @@ from palaver.core.errors import ContextLengthExceeded, EngineError, EngineRefuse
 from palaver.core.turn import EngineEvent
 from palaver.engines.base import Model
 from palaver.running.beginning import Beginning, Told
-from palaver.running.fitting import Fitted, Fitting
+from palaver.running.fitted import Fitted
+from palaver.running.fitting import Fitting
 from palaver.running.needs import Asked, check_can_continue, check_messages, options_for, suited
+from palaver.running.rounds import Rounds
 
 PASSING = frozenset({408, 429})
 """Of the statuses below 500 with which a server refuses, those that do not speak of the request."""
@@ -47,7 +49,7 @@ class Answering:
                 check_messages(fitted.window.messages, model)
             self._on_fitted(fitted)
             try:
-                generating = model.engine.generate(fitted.window, fitted.options)
+                generating = self._generating(model, fitted)
                 async with contextlib.aclosing(generating) as events:
                     async for event in events:
                         yield event
@@ -57,6 +59,14 @@ class Answering:
                 if times > REFUSALS or fitted.receipt.mode == "strict":
                     raise
                 told = Told(error.prompt_tokens, error.context_size, fitted.steps, times)
+
+    def _generating(self, model: Model, fitted: Fitted) -> AsyncGenerator[EngineEvent, None]:
+        recalling = self._fitting.recalling
+        if recalling is None or not fitted.receipt.offers_recall:
+            return model.engine.generate(fitted.window, fitted.options)
+        # A reply that is gone on with ends the prompt: there is no place for calls behind it.
+        may_recall = not fitted.receipt.continues
+        return Rounds(model.engine, recalling, fitted, self._on_fitted, may_recall=may_recall).answer()
 
 
 def may_pass(error: PalaverError) -> bool:

@@ -10,6 +10,8 @@ import msgspec
 from palaver.core.epoch import Above
 from palaver.core.message import Message
 from palaver.core.path import Step
+from palaver.core.recall import Note
+from palaver.core.summaries import Summary, SummaryRef, best
 from palaver.core.tree import Instruction
 from palaver.core.window import besides, rendered
 from palaver.core.window_settings import WindowSettings
@@ -26,6 +28,8 @@ class Beginning:
     below, `is_sent` that nothing is stored, and the path is what was sent. `above` is what it may go on with, `beside`
     another turn that answered the same, `window` how its conversation's windows are chosen. `continues` is the reply
     that it goes on with. `opening` are the messages of the path that are shown as instructions are, in every window.
+    `summaries` are those of the path that windows may show. `notes` are what was recalled on the path in the epoch
+    `above`, `continued` what was for the reply that it goes on with; `conversation` is the id of what is stored.
     """
 
     def __init__(
@@ -43,6 +47,10 @@ class Beginning:
         window: WindowSettings | None = None,
         continues: Step | None = None,
         opening: Sequence[Step] = (),
+        summaries: Sequence[Summary] = (),
+        notes: Sequence[Note] = (),
+        continued: Sequence[Note] = (),
+        conversation: str | None = None,
         reach: Reach | None = None,
     ) -> None:
         self._path = list(steps)
@@ -57,6 +65,10 @@ class Beginning:
         self.beside = beside
         self.window = window or WindowSettings()
         self.continues = continues
+        self.summaries = summaries
+        self.notes = notes
+        self.continued = continued
+        self.conversation = conversation
         self._reach = reach
 
     def _show(self, opening: Sequence[Step]) -> None:
@@ -77,6 +89,27 @@ class Beginning:
         other._show(left)
         return other
 
+    def with_summaries(self, summaries: Sequence[Summary]) -> Beginning:
+        """The same with these summaries."""
+        other = copy.copy(self)
+        other.summaries = summaries
+        return other
+
+    def summary(self, start: int) -> Summary | None:
+        """What a window that starts at this depth shows of what stands before."""
+        return best(self.summaries, start) if start > len(self.opening) else None
+
+    def summary_ref(self, start: int) -> SummaryRef | None:
+        shown = self.summary(start)
+        return shown.ref if shown is not None else None
+
+    def lacks_summary(self, start: int) -> bool:
+        """Whether a window that starts at this depth leaves out what is in no summary."""
+        shown = self.summary(start)
+        stop = shown.stop if shown is not None else len(self.opening)
+        unread = stop < min(self.top, start)
+        return unread or any(not step.deleted for step in self.steps if stop <= step.depth < start)
+
     @property
     def length(self) -> int:
         """How many messages the path has."""
@@ -86,6 +119,20 @@ class Beginning:
     def top(self) -> int:
         """The depth of the first message that has been read."""
         return self.steps[0].depth if self.steps else 0
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes a template shows of what has been read."""
+        calls = (call.function.arguments for step in self.steps for call in step.message.tool_calls or ())
+        return sum(len(step.message.text.encode()) + 1 for step in self.steps) + sum(map(len, calls))
+
+    def thinks_otherwise(self, above: Above) -> bool:
+        """Whether the turn above may have shown thoughts otherwise: as its client sent them, not as they are stored."""
+        return above.is_strict and any(
+            step.message.reasoning or step.message.reasoning_content
+            for step in self.steps
+            if step.depth <= above.asked
+        )
 
     async def reach(self, depth: int) -> None:
         """Have read the path from this depth on. Raises StoreError, and MessageNotFound for one that is gone."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
-from palaver.core.epoch import Above, Epoch, Reason, break_reason, is_grown
+from palaver.core.epoch import Epoch, Reason, break_reason, is_grown, summary_reason
 from palaver.core.errors import ContextLengthExceeded
 from palaver.core.fit import Fitted, Room, TooLong, fit, replayed, settled
 from palaver.core.path import Span, Step, shown, starts
@@ -55,7 +57,9 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 class Choosing:
     """Chooses the window of one turn for one model. `told` is what its engine said of the window that was tried
-    before, `stored` whether anything is known of the turn before. `prepared` is an epoch that is ready to be begun."""
+    before, `stored` whether anything is known of the turn before. `prepared` is an epoch that is ready to be begun.
+    `from_summary` is the id of a summary that a new one is to begin with. `offers` says whether a window with these
+    messages offers the tool that recalls others."""
 
     def __init__(
         self,
@@ -69,6 +73,8 @@ class Choosing:
         stored: bool,
         stretch: float,
         prepared: Epoch | None = None,
+        from_summary: str = "",
+        offers: Callable[[Sequence[Step]], bool] = lambda _: False,
     ) -> None:
         self._beginning = beginning
         self._measuring = measuring
@@ -78,6 +84,8 @@ class Choosing:
         self._model = model
         self._stored = stored
         self._prepared = prepared
+        self._from_summary = from_summary
+        self._offers = offers
         self.stretch = stretch
         """How much longer prompts are than they are estimated, as far as refusals have told."""
 
@@ -86,7 +94,7 @@ class Choosing:
         beginning, above = self._beginning, self._beginning.above
         reason = break_reason(above, self._model)
         span: Span | None = None
-        if reason is None and above is not None and (above.is_cut or _thinks_otherwise(above, beginning)):
+        if reason is None and above is not None and (above.is_cut or beginning.thinks_otherwise(above)):
             reason = "user"
         if above is not None and reason not in REASONS_TO_LOOK_UP:
             span = settled(beginning.steps, above.epoch.span)
@@ -94,6 +102,19 @@ class Choosing:
                 span is None or not is_grown(above, shown(beginning.steps, span), beginning.opening)
             ):
                 reason = "deletion"
+            if reason is None and len(beginning.notes) != above.notes:
+                reason = "deletion"  # what was quoted is gone
+            if (
+                reason is None
+                and self._offers(shown(beginning.steps, span or Span(0))) != above.offers_recall
+            ):
+                reason = "tools"
+            if reason is None:
+                now = beginning.summary_ref(above.epoch.span.start)
+                reason = summary_reason(above.epoch.summary, now)
+        compacted = await self._compacted()
+        if compacted is not None:
+            return compacted
         if reason is None and span is not None and self._told is None:
             ready = await self._begun_ahead()
             if ready is not None:
@@ -106,6 +127,19 @@ class Choosing:
                 return await self._anew(reason or "overflow")
         return await self._grown(span or settled(beginning.steps, Span(0)) or Span(0), reason)
 
+    async def _compacted(self) -> Chosen | None:
+        """The window that begins with the summary that was asked for, unless the epoch above shows that, or it is not
+        to be shown any more."""
+        beginning, above = self._beginning, self._beginning.above
+        asked = next((each for each in beginning.summaries if each.id == self._from_summary), None)
+        if asked is None or self._told is not None:
+            return None
+        if above is not None and above.epoch.model == self._model and above.epoch.summary == asked.ref:
+            return None
+        await beginning.reach(asked.stop)
+        span = settled(beginning.steps, Span(asked.stop))
+        return await self._grown(span, "user") if span is not None else None
+
     async def _begun_ahead(self) -> Chosen | None:
         """The window of the epoch that was prepared, if there is no more room now either, and all of it is there."""
         epoch, steps, above, room = (
@@ -115,6 +149,8 @@ class Choosing:
             self._limits.room,
         )
         if epoch is None or above is None or room is None or settled(steps, epoch.span) != epoch.span:
+            return None
+        if self._beginning.summary_ref(epoch.span.start) != epoch.summary:
             return None
         length = (above.prompt_tokens or 0) + (above.completion_tokens or 0)
         if length <= room * LOW_MARK:
@@ -132,7 +168,7 @@ class Choosing:
         beginning, room = self._beginning, self._limits.room
         page = PAGE
         while beginning.top > 0:
-            is_enough = room is not None and _bytes(beginning.steps) >= room * BYTES_A_TOKEN
+            is_enough = room is not None and beginning.bytes >= room * BYTES_A_TOKEN
             if is_enough and starts(shown(beginning.steps, Span(beginning.top))):
                 break
             await beginning.reach(max(0, beginning.top - page))
@@ -250,18 +286,3 @@ def _chosen(fitted: Fitted | TooLong, reason: Reason, whole: int, is_estimate: b
     return Chosen(
         span=fitted.span, steps=fitted.steps, reason=reason, prompt_tokens=whole, is_estimate=is_estimate
     )
-
-
-def _thinks_otherwise(above: Above, beginning: Beginning) -> bool:
-    """Whether the turn above may have shown thoughts otherwise: as its client sent them, not as they are stored."""
-    return above.is_strict and any(
-        step.message.reasoning or step.message.reasoning_content
-        for step in beginning.steps
-        if step.depth <= above.asked
-    )
-
-
-def _bytes(steps: list[Step]) -> int:
-    """About how many bytes a template shows of these messages."""
-    calls = (call.function.arguments for step in steps for call in step.message.tool_calls or ())
-    return sum(len(step.message.text.encode()) + 1 for step in steps) + sum(map(len, calls))

@@ -9,54 +9,40 @@ chosen are messages counted one by one. A new window is counted again as a whole
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 
-from palaver.core.epoch import Above, Epoch, break_reason, is_grown
+from palaver.core.epoch import Epoch, Reason, break_reason, is_grown
 from palaver.core.errors import EngineError
 from palaver.core.message import Message
 from palaver.core.path import Span, Step, shown
+from palaver.core.recall import recalled
 from palaver.core.receipt import Receipt, seen_and_left_out
+from palaver.core.summaries import Failure, Summary
 from palaver.core.window import Window
 from palaver.core.window_settings import DEFAULT_KEEP, Mode, WindowSettings, mode_of
 from palaver.engines.base import Model, Options
 from palaver.running.beginning import Beginning, Told
 from palaver.running.choosing import Choosing, Chosen, Limits
 from palaver.running.counting import Counting, CountsKept, CountsKnown, SizesTold
-from palaver.running.making import Making, strict
+from palaver.running.fitted import Fitted
+from palaver.running.making import Making, counted, is_sent_otherwise, strict
 from palaver.running.measuring import Measuring
 from palaver.running.needs import Asked
 from palaver.running.preparing import Prepared
+from palaver.running.recalling import Recalling, offers
 
 Clock = Callable[[], float]
+Summarise = Callable[[int], Awaitable[tuple[list[Summary], Failure | None]]]
 
 log = structlog.get_logger(__name__)
 
 
-class Fitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A window with the options that go with it, and what it is: its epoch and its receipt.
-
-    `steps` are its messages, and `new` those that no turn of its path showed before. `above` is the id of the turn
-    whose reply it answers. `room` is how long prompts may be, in tokens, None for any length.
-    """
-
-    window: Window
-    options: Options
-    epoch: Epoch
-    receipt: Receipt
-    steps: list[Step]
-    new: list[Step]
-    made: Making
-    above: str | None = None
-    room: int | None = None
-
-
 class Fitting:
     """Chooses windows. `kept` is where counts of stored messages are kept; None where nothing is stored. `prepared` are
-    epochs that are ready to be begun."""
+    epochs that are ready to be begun. `recalling` finds what windows leave out; None where nothing is stored."""
 
     def __init__(
         self,
@@ -66,8 +52,10 @@ class Fitting:
         clock: Clock,
         new_id: Callable[[], str],
         prepared: Prepared | None = None,
+        recalling: Recalling | None = None,
     ) -> None:
         self._prepared = prepared or Prepared()
+        self.recalling = recalling
         self._kept = kept
         self._known = known
         self._sizes = sizes
@@ -87,20 +75,28 @@ class Fitting:
         Raises ContextLengthExceeded with both numbers, and naming the message that is too long by itself;
         EngineError, StoreError.
         """
-        inner = asked.asks.over(beginning.window.over(asked.inner))
-        settings = inner.over(model.window.over(asked.outer))
+        standing = beginning.window.over(asked.inner).over(model.window.over(asked.outer))
+        settings = asked.asks.over(standing)
         mode = mode_of(asked.asks, settings, exact=beginning.exact)
         size = await self._size(model, settings, mode, told)
         if mode == "strict":
             beginning = beginning.as_left_out()
-        made = Making(asked, beginning, model, options, settings, size)
+        if mode == "strict" or not settings.summaries:
+            beginning = beginning.with_summaries(())
+        may_offer = self.recalling is not None and offers(asked, model, standing, mode, size)
+        made = Making(asked, beginning, model, options, settings, size, offers_recall=may_offer)
         if mode == "strict":
             return self._kept_whole(made, *await strict(made, self._counting(made)))
         choosing = self._choosing(made, beginning, made.limits, told)
         chosen = await choosing.choose()
         if told is not None:
             self._sizes.put(model.name, told.context_size, self._clock(), choosing.stretch)
-        return self._made(made, "auto", chosen)
+        fitted = self._made(made, "auto", chosen)
+        if self.recalling is None or settings.recall != "always":
+            return fitted
+        return await self.recalling.for_question(
+            fitted, "user" if asked.asks.recall == "always" else "setting"
+        )
 
     def begun(self, fitted: Fitted) -> None:
         """A turn shows its model this window."""
@@ -108,33 +104,39 @@ class Fitting:
             self._prepared.begin(fitted.epoch.id)
 
     async def next_epoch(
-        self, fitted: Fitted, reply: Message, prompt_tokens: int, started: Epoch | None
+        self,
+        fitted: Fitted,
+        reply: Message,
+        prompt_tokens: int,
+        started: Epoch | None,
+        summarise: Summarise | None = None,
     ) -> tuple[Epoch, Window] | None:
         """The epoch that follows a turn's, and its window up to the turn's `reply`. `started` is one that was chosen
-        after the turn before. None where there is nothing to keep.
+        after the turn before. `summarise` says which summaries there are of all before a depth, and why not of all of
+        it; it is asked where windows show any. None where there is nothing to keep.
 
         Raises ContextLengthExceeded, EngineError, StoreError.
         """
         made, limits = fitted.made, fitted.made.limits
         depth = made.beginning.length
         steps = [*fitted.steps, Step(depth, reply)]
-        if started is None:
-            beginning = Beginning(steps, instructions=made.beginning.instructions)
+        beginning = Beginning(
+            steps, instructions=made.beginning.instructions, summaries=made.beginning.summaries
+        )
+        if started is None or beginning.summary_ref(started.span.start) != started.summary:
             choosing = self._choosing(made, beginning, limits, None)
             span = (await choosing.anew((fitted.steps, prompt_tokens))).span
             if span == fitted.epoch.span:
                 return None
-            started = Epoch(
-                id=self._new_id(),
-                model=made.model.name,
-                reason="overflow",
-                span=span,
-                began=int(self._clock() * 1000),
-            )
+            failure: Failure | None = None
+            if made.settings.summaries and summarise is not None:
+                summaries, failure = await summarise(span.start)
+                beginning = beginning.with_summaries(summaries)
+            started = self._new_epoch(made.of(beginning), "overflow", span, failure)
         shows = shown(steps, started.span)
         if not shows:
             return None
-        window = made.composed(shows)
+        window = made.of(beginning).composed(shows)
         window = msgspec.structs.replace(
             window, epoch=started.id, epoch_began=started.began // 1000, kept=fitted.window.kept
         )
@@ -147,7 +149,7 @@ class Fitting:
         asked, model, above = made.asked, made.model, beginning.above
         return Choosing(
             beginning,
-            Measuring(beginning, self._counting(made), asked.window, made.composed),
+            Measuring(beginning, self._counting(made), made.largest, made.composed),
             limits,
             keep=made.settings.keep or DEFAULT_KEEP,
             told=told,
@@ -155,6 +157,19 @@ class Fitting:
             stored=asked.window.conversation is not None,
             stretch=self._sizes.stretch(model.name, self._clock()),
             prepared=self._prepared.get(above.turn if above else None, model.name),
+            from_summary=asked.compacted,
+            offers=made.offers,
+        )
+
+    def _new_epoch(self, made: Making, reason: Reason, span: Span, failure: Failure | None) -> Epoch:
+        return Epoch(
+            id=self._new_id(),
+            model=made.model.name,
+            reason=reason,
+            span=span,
+            began=int(self._clock() * 1000),
+            summary=made.beginning.summary_ref(span.start),
+            summary_failed=failure,
         )
 
     async def _size(
@@ -183,7 +198,11 @@ class Fitting:
         above = made.beginning.above
         reason = break_reason(above, made.model.name)
         if reason is None and above is not None:
-            if above.epoch.span != span or _is_sent_otherwise(above, made.beginning, steps):
+            if (
+                above.epoch.span != span
+                or above.epoch.summary
+                or is_sent_otherwise(above, made.beginning, steps)
+            ):
                 reason = "user"
             elif not is_grown(above, steps, made.beginning.opening):
                 reason = "deletion"
@@ -203,17 +222,21 @@ class Fitting:
             and beside.epoch.span == chosen.span
             and beside.is_strict is (mode == "strict")
             and is_grown(beside, chosen.steps, beginning.opening)
+            and beside.epoch.summary == beginning.summary_ref(chosen.span.start)
+            and beside.offers_recall is made.offers(chosen.steps)
+            and (above is None or beside.epoch.id != above.epoch.id)
         ):
             epoch = beside.epoch  # asked again
         else:
             is_new = True
-            epoch = Epoch(
-                id=self._new_id(),
-                model=made.model.name,
-                reason=chosen.reason or "start",
-                span=chosen.span,
-                began=now,
+            wants = mode == "auto" and made.settings.summaries
+            failure: Failure | None = (
+                "none_yet" if wants and beginning.lacks_summary(chosen.span.start) else None
             )
+            epoch = self._new_epoch(made, chosen.reason or "start", chosen.span, failure)
+        goes_on = mode == "auto" and above is not None and epoch is above.epoch
+        continued = list(beginning.continued) if mode == "auto" else []
+        notes = [*(beginning.notes if goes_on else ()), *continued]
         seen, left_out = seen_and_left_out(
             beginning.length,
             chosen.span,
@@ -235,12 +258,16 @@ class Fitting:
             context_size=made.size,
             reserved=made.reserved(mode, chosen.prompt_tokens),
             prompt_tokens=chosen.prompt_tokens,
-            counted=_counted(chosen),
+            counted=counted(chosen),
             tokenizer=made.model.engine.tokenizer(made.model.served_as),
             continues=beginning.continues is not None,
             prepared=is_new and chosen.epoch is not None,
+            summary=epoch.summary,
+            summary_failed=epoch.summary_failed,
+            recalled=recalled(notes),
+            offers_recall=made.offers(chosen.steps),
         )
-        window = made.composed(chosen.steps)
+        window = made.composed(chosen.steps, notes)
         if mode == "auto":  # what is shown as it was sent speaks of the day that it is
             window = msgspec.structs.replace(window, epoch_began=min(epoch.began, now) // 1000)
         kept = made.asked.window.kept or (made.asked.may_keep and above is not None)
@@ -253,20 +280,8 @@ class Fitting:
             steps=chosen.steps,
             new=[step for step in chosen.steps if above is None or step.depth > above.asked],
             made=made,
+            notes=notes,
+            fresh=len(continued),
             above=above.turn if above is not None else None,
             room=made.limits.room,
         )
-
-
-def _is_sent_otherwise(above: Above, beginning: Beginning, steps: list[Step]) -> bool:
-    """Whether a client sent messages otherwise than the turn above showed them, as they are stored."""
-    if above.is_strict:
-        return False
-    stored = {step.depth: step.message for step in beginning.steps}
-    return any(step.message != stored[step.depth] for step in steps if step.depth <= above.asked)
-
-
-def _counted(chosen: Chosen) -> Literal["engine", "estimate"] | None:
-    if chosen.prompt_tokens is None:
-        return None
-    return "estimate" if chosen.is_estimate else "engine"

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from palaver.core.errors import LeaseLost, StoreError, StoreRefused
+from palaver.core.errors import EngineError, LeaseLost, PalaverError, StoreError, StoreRefused, TurnCancelled
 from palaver.core.receipt import Receipt
 from palaver.core.turn import TurnState
 from palaver.live import LiveReply, Outcome
-from palaver.running.fitting import Fitted
+from palaver.running.fitted import Fitted
 from palaver.stores.base import Ending, Store
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,20 @@ def final(receipt: Receipt | None, outcome: Outcome) -> Receipt | None:
         counted="engine" if usage else receipt.counted,
         warnings=[*outcome.warnings, *outcome.marks],
     )
+
+
+def cut(live: LiveReply, state: TurnState, reason: str | None, replies: int) -> Outcome:
+    """How a turn of so many `replies` ends that is stopped, for a reason or without one."""
+    if state is TurnState.CANCELLED and (reason or not live.events):
+        return Outcome(state=state, error=TurnCancelled(reason))
+    if reason:
+        return Outcome(state=state, error=EngineError(reason))
+    return Outcome(state=state, finish_reason="stop", others=["stop"] * (replies - 1))
+
+
+def failed(live: LiveReply, error: PalaverError) -> Outcome:
+    """How a turn ends that an error ends: what it has said is kept."""
+    return Outcome(state=TurnState.INCOMPLETE if live.events else TurnState.FAILED, error=error)
 
 
 async def keep_end(store: Store, ending: Ending, live: LiveReply, outcome: Outcome, hurry: Hurry) -> None:
@@ -128,7 +142,7 @@ async def keep_batches(
         deltas, fitted = live.events[logged:], shown()
         try:
             if fitted is not None and fitted is not noted:
-                await store.note_window(turn, lease, fitted.epoch, fitted.receipt)
+                await store.note_window(turn, lease, fitted.epoch, fitted.receipt, fitted.recalls)
                 noted = fitted
             if deltas:
                 await store.log(turn, lease, batch, deltas)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
 import msgspec
 
+from palaver.core.epoch import Above
 from palaver.core.errors import ContextLengthExceeded
 from palaver.core.path import Span, Step, shown
+from palaver.core.recall import TOOL, Note, shown_with
+from palaver.core.summaries import message_of
 from palaver.core.window import Window, composed
-from palaver.core.window_settings import Mode, WindowSettings, reserved
+from palaver.core.window_settings import MOST, Mode, WindowSettings, reserved
 from palaver.engines.base import Model, Options
 from palaver.running.beginning import Beginning
-from palaver.running.choosing import Limits
+from palaver.running.choosing import Chosen, Limits
 from palaver.running.counting import Counting, at_most
 from palaver.running.needs import Asked
+
+NOTE_TOKENS = 400
+"""Quotes of a question are at most about so long; an eighth of the context where that is less."""
 
 
 class Making:
@@ -26,6 +36,8 @@ class Making:
         options: Options,
         settings: WindowSettings,
         size: int | None,
+        *,
+        offers_recall: bool = False,
     ) -> None:
         self.asked = asked
         self.beginning = beginning
@@ -39,15 +51,21 @@ class Making:
         )
         """Whether that gives way where the prompt needs the room."""
         self.settings = settings
+        self.offers_recall = offers_recall
+        """Whether windows that leave messages out offer the tool with which they are quoted."""
+        self.note_tokens = note_tokens(settings, size)
+        """How many tokens are kept free for quotes, in every prompt."""
         self._reserve = None if size is None else reserved(settings, size, self.most, lowers=self.lowers)
 
     @property
     def limits(self) -> Limits:
         """How long prompts may be."""
         size, reserve = self.size, self._reserve
+        if size is None and self.settings.room is not None:
+            size, reserve = MOST, 0  # nobody knows how long prompts may be, but how long they are to be
         if size is None or reserve is None:
             return Limits()
-        room = max(0, size - reserve)
+        room = max(0, min(size - reserve, self.settings.room or size) - self.note_tokens)
         usual = max(reserve, reserved(self.settings, size, None, lowers=True))
         return Limits(
             size=size,
@@ -55,7 +73,7 @@ class Making:
             reply=reserve,
             sure=max(0, min(room, size - (self.most or 0))),
             last=size - 1 if self.lowers else room,
-            steady=max(0, size - usual),
+            steady=max(0, min(size - usual, self.settings.room or size) - self.note_tokens),
         )
 
     def reserved(self, mode: Mode, prompt_tokens: int | None) -> int:
@@ -64,12 +82,39 @@ class Making:
             return 0
         return max(0, min(self._reserve, self.size - (prompt_tokens or 0)))
 
-    def composed(self, steps: list[Step]) -> Window:
-        """The window that shows these messages."""
+    def of(self, beginning: Beginning) -> Making:
+        """The same of another beginning."""
+        other = copy.copy(self)
+        other.beginning = beginning
+        return other
+
+    @property
+    def largest(self) -> Window:
+        """A window without messages, with all tools that it may offer."""
+        window = self.asked.window
+        tools = (*window.tools, TOOL) if self.offers_recall else window.tools
+        return msgspec.structs.replace(window, tools=tools)
+
+    def offers(self, steps: Sequence[Step]) -> bool:
+        """Whether a window that shows these messages offers the tool: only where others are out of its sight, and not
+        as long as it starts where one does that has gone without."""
+        if not self.offers_recall or not steps or steps[0].depth <= len(self.beginning.opening):
+            return False
+        above = self.beginning.above
+        return above is None or above.offers_recall or steps[0].depth > above.epoch.span.start
+
+    def composed(self, steps: Sequence[Step], notes: Sequence[Note] = ()) -> Window:
+        """The window that shows these messages, with these notes."""
+        tools = self.asked.window.tools
+        if self.offers(steps):
+            tools = (*tools, TOOL)
+        shown = self.beginning.summary(steps[0].depth) if steps else None
         if self.beginning.continues is not None:
             steps = [*steps, self.beginning.continues]
-        messages = composed(self.beginning.instructions, steps)
-        return msgspec.structs.replace(self.asked.window, messages=messages)
+        steps = shown_with(steps, notes)
+        summary = message_of(shown) if shown is not None else None
+        messages = composed(self.beginning.instructions, steps, summary=summary)
+        return msgspec.structs.replace(self.asked.window, messages=messages, tools=tools)
 
     def lowered(self, prompt_tokens: int | None, *, is_estimate: bool) -> Options:
         """The options, with no longer reply than there is room for, as far as that is known and asked for."""
@@ -81,6 +126,17 @@ class Making:
             return self.options
         parameters = msgspec.structs.replace(self.options.parameters, max_tokens=left)
         return msgspec.structs.replace(self.options, parameters=parameters)
+
+
+def note_tokens(settings: WindowSettings, size: int | None) -> int:
+    """How many tokens are kept free for quotes, where every question has them.
+
+    >>> note_tokens(WindowSettings(recall="always"), 2048), note_tokens(WindowSettings(), 2048)
+    (256, 0)
+    """
+    if settings.recall != "always":
+        return 0
+    return NOTE_TOKENS if size is None else min(NOTE_TOKENS, size // 8)
 
 
 async def strict(made: Making, counting: Counting) -> tuple[Span, list[Step], int | None]:
@@ -108,3 +164,18 @@ async def strict(made: Making, counting: Counting) -> tuple[Span, list[Step], in
             prompt_tokens=count, context_size=made.size, max_tokens=wanted, param="max_tokens"
         )
     return span, steps, count
+
+
+def is_sent_otherwise(above: Above, beginning: Beginning, steps: list[Step]) -> bool:
+    """Whether a client sent messages otherwise than the turn above showed them, as they are stored."""
+    if above.is_strict:
+        return False
+    stored = {step.depth: step.message for step in beginning.steps}
+    return any(step.message != stored[step.depth] for step in steps if step.depth <= above.asked)
+
+
+def counted(chosen: Chosen) -> Literal["engine", "estimate"] | None:
+    """By what the length of its prompt is known."""
+    if chosen.prompt_tokens is None:
+        return None
+    return "estimate" if chosen.is_estimate else "engine"

@@ -35,7 +35,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     `continues` is the reply that it goes on with. How the window is chosen is said by `asks`, the request's settings,
     `inner`, the API key's, and `outer`, the server's. The conversation's go before `inner`, the model's before `outer`.
     `may_keep` says that what is computed of it may be kept once its conversation has had a turn before: what is asked
-    once may be a chore of an app's. With `logs_first` readers hear only what is logged.
+    once may be a chore of an app's. With `logs_first` readers hear only what is logged. `compacted` is the id of a
+    summary that a new epoch is to begin with.
     """
 
     window: Window
@@ -47,6 +48,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     outer: WindowSettings = WindowSettings()
     may_keep: bool = False
     logs_first: bool = False
+    compacted: str = ""
 
 
 def suited(asked: Asked, model: Model) -> Asked:
