@@ -34,7 +34,8 @@ async def recover(chat: Chat) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def keeping(chat: Chat, retain: float) -> AsyncIterator[None]:
-    """Have a `Keeper` look after the store until the end of the block."""
+    """Have a `Keeper` look after the store until the end of the block, and go on with what is done between turns."""
+    chat.between.begin()
     looking = asyncio.create_task(Keeper(chat, retain).run())
     try:
         yield

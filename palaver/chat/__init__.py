@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
-from palaver.chat.beginnings import unstored_of
+from palaver.chat.beginnings import unstored
+from palaver.chat.between import Between
 from palaver.chat.completing import Completing, VectorRequest
 from palaver.chat.leaving import Leaving
 from palaver.chat.request import (
@@ -28,8 +29,8 @@ from palaver.chat.request import (
 )
 from palaver.chat.resends import Resends, abandoned, is_unstored
 from palaver.chat.settling import Settling
+from palaver.chat.summarising import Summarising
 from palaver.chat.texts import TextRequest
-from palaver.chat.titling import Titling
 from palaver.chat.waiting import LOOK_AGAIN, Queues
 from palaver.chat.windows import Windows
 from palaver.core import ids
@@ -69,12 +70,15 @@ class Chat:
         self._unstored = Resends()
         self._queues = Queues(store, self.lease, self.settings.max_wait)
         self._closed = False
-        self.windows = Windows(store, catalog, self.settings, clock)
+        self.between = Between(store, catalog, self.settings, self._is_busy, self._new_turn)
+        self.windows = Windows(store, catalog, self.settings, clock, self.between.recall)
         """What turns show their models, before and after."""
-        self._settling = Settling(self.windows.prepared)
-        self._titling = Titling(store, catalog, self.settings, self._is_busy, self._new_turn)
         self.completing = Completing(catalog, self._check_open, self._new_turn)
         """What it does besides turns."""
+        summaries = Summarising(store, catalog, self.settings, self._new_turn, self._asked, self.completing)
+        self.summaries = summaries
+        """What windows show of what they leave out."""
+        self._settling = Settling(self.windows.prepared, summaries)
 
     async def say(self, request: ChatRequest) -> LiveReply:
         """Admit the turn and set it going; returns once the question is durable.
@@ -100,14 +104,13 @@ class Chat:
             raise
 
     def _check_open(self, more: int = 1) -> None:
-        self._titling.make_way()
+        self.between.make_way()
+        self.summaries.make_way()
         if self._closed:
             raise EngineUnavailable("palaver is shutting down.")
-        busy = len(self._running) + len(self._admitting) + len(self.completing)
-        if busy + more > self.settings.max_open_turns:
-            raise TooManyRequests(
-                f"This server answers at most {self.settings.max_open_turns} turns at a time."
-            )
+        most = self.settings.max_open_turns
+        if self._asked() + more > most:
+            raise TooManyRequests(f"This server answers at most {most} turns at a time.")
 
     async def _admit(self, request: ChatRequest, model: Model, stored: bool, may_begin: bool) -> LiveReply:
         if not stored:
@@ -128,7 +131,7 @@ class Chat:
         attempt = request.attempt
         if attempt and (joined := self._unstored.join(request.owner, attempt)):
             return joined.live
-        turn = self._running_turn(request, model, None, self._new_turn(), lambda: _unstored(request))
+        turn = self._running_turn(request, model, None, self._new_turn(), lambda: unstored(request))
         if attempt is None:
             self._go(turn, lambda: None)
         else:
@@ -183,7 +186,7 @@ class Chat:
             if not self._closed:
                 self.windows.count(turn)
                 self._settling.turn_ended(turn, self.windows.fitting(stored=True))
-                self._titling.turn_ended(turn)
+                self.between.turn_ended(turn)
 
         self._settling.turn_begins(turn)
         self._running[id] = turn
@@ -232,28 +235,34 @@ class Chat:
         conversation: str | None = None,
         conversations: Collection[str] | None = None,
     ) -> None:
-        """Stop an owner's turns that run or wait: all, or those of some conversations (ids); readers hear why.
-
-        Returns when they have ended and that is stored, where the store works.
+        """Stop an owner's turns that run or wait, and summaries that somebody waits for: all, or those of some
+        conversations (ids); who reads or waits hears why. Returns when they have ended, stored where that works.
         """
         these = {conversation} if conversation is not None else conversations
         turns = [
             turn
             for turn in self._running.values()
-            if turn.window.owner == owner and (these is None or turn.window.conversation in these)
+            if turn.window.owner == owner and (these is None or turn.is_about(these))
         ]
         for turn in turns:
             turn.is_unwanted = True
             turn.stop(TurnState.CANCELLED, reason)
-        if these is None:
-            await self.completing.stop(owner, reason)
+        await self.completing.stop(owner, reason, these)
         for turn in turns:
             await turn.live.ended()
         await self._settling.stop(owner, these)
-        await self._titling.stop(owner, these)
+        await self.between.stop(owner, these)
+
+    @property
+    def quoting(self) -> list[RunningTurn]:
+        """The turns that run and were shown something of other conversations."""
+        return [turn for turn in self._running.values() if turn.quoted]
+
+    def _asked(self) -> int:
+        return len(self._running) + len(self._admitting) + len(self.completing)
 
     def _is_busy(self) -> bool:
-        return bool(self._running or self._admitting or len(self.completing) or self.settling)
+        return bool(self._asked() or self.settling)
 
     @property
     def settling(self) -> set[tuple[str, str]]:
@@ -270,8 +279,7 @@ class Chat:
     async def close(self, patience: float = 0.0) -> None:
         """Take no more turns, give the running ones `patience` seconds, then end them as incomplete.
 
-        Returns when all of them are stored, where the store still works, and closes the catalog; the store stays
-        open.
+        Returns when all of them are stored, where that still works, and closes the catalog; the store stays open.
         """
         self._closed = True
         if self._admitting:
@@ -287,10 +295,6 @@ class Chat:
         if turns:
             await asyncio.wait([t.task for t in turns])
         await self._settling.close()
-        await self._titling.close()
+        await self.between.close()
         await self.windows.close()
         await self.catalog.close()
-
-
-async def _unstored(request: ChatRequest) -> Beginning:
-    return unstored_of(request)

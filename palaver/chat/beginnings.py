@@ -31,6 +31,10 @@ async def beginning(store: Store, owner: str, history: History, prompt: Prompt, 
         window=prompt.window,
         continues=prompt.continues,
         opening=prompt.opening,
+        summaries=prompt.summaries,
+        notes=prompt.notes,
+        continued=prompt.continued,
+        conversation=prompt.conversation,
         reach=partial(store.path, owner),
     )
     if exact:  # else all of the history came with the request, and was looked at there
@@ -45,6 +49,11 @@ def unstored_of(request: ChatRequest) -> Beginning:
     return Beginning(
         steps, sent=kept, sent_instructions=len(instructions), instructions=instructions, is_sent=True
     )
+
+
+async def unstored(request: ChatRequest) -> Beginning:
+    """The same, for whoever waits for it as for a stored one."""
+    return unstored_of(request)
 
 
 async def _check(begins: Beginning) -> None:

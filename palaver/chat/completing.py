@@ -1,14 +1,14 @@
-"""Texts that a model goes on with, and texts that become vectors: work that is no turn of any conversation.
+"""Texts that a model goes on with, texts that become vectors, summaries on demand: work that is no turn.
 
-Nothing of it is stored or found again, so it goes on only as long as somebody waits for it. It counts among the
-turns of this process (`ChatSettings.max_open_turns`): each prompt, and each request for vectors, as one.
+What is under way is stored nowhere, so it goes on only as long as somebody waits for it. It counts among the turns of
+this process (`ChatSettings.max_open_turns`): each prompt, each request for vectors, and each summary, as one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -25,6 +25,7 @@ from palaver.core.window import Window
 from palaver.engines.base import Catalog, Embedded, Model, Options
 from palaver.live import LiveReply
 
+T = TypeVar("T")
 WHAT = {"completions": "goes on with no texts", "embeddings": "makes no embeddings"}
 
 
@@ -100,11 +101,7 @@ class Completing:
             request.owner, 1, model.engine.embed(request.texts, request.dimensions, window, options)
         )
         try:
-            embedded: Embedded = await work.task
-        except asyncio.CancelledError:
-            if work.stopped is not None:
-                raise work.stopped from None
-            raise
+            embedded: Embedded = await _waited_for(work)
         except ContextLengthExceeded as error:
             raise about(error, "input") from None
         if len(embedded.vectors) != len(request.texts):
@@ -113,16 +110,32 @@ class Completing:
             )
         return embedded
 
-    async def stop(self, owner: str, reason: str) -> None:
-        """Stop all of an owner's; whoever waits for it hears why."""
-        await self._stop([work for work in self._works if work.owner == owner], TurnCancelled(reason))
+    async def during(self, owner: str, conversation: str, doing: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something for a conversation (an id) that somebody waits for. A caller that is cancelled stops it.
+
+        Raises TooManyRequests and EngineUnavailable, TurnCancelled where it is stopped, and what it raises itself.
+        """
+        self._check_open(1)
+        found: T = await _waited_for(self._begin(owner, 1, doing(), conversation))
+        return found
+
+    async def stop(self, owner: str, reason: str, conversations: Collection[str] | None = None) -> None:
+        """Stop all of an owner's, or what is done for some conversations (ids); whoever waits for it hears why."""
+        these = [
+            work
+            for work in self._works
+            if work.owner == owner and (conversations is None or work.conversation in conversations)
+        ]
+        await self._stop(these, TurnCancelled(reason))
 
     async def close(self) -> None:
         """Stop everything."""
         await self._stop(list(self._works), EngineError("palaver was shut down."))
 
-    def _begin(self, owner: str, size: int, doing: Coroutine[Any, Any, Any]) -> _Work:
-        work = _Work(owner, size, asyncio.create_task(doing))
+    def _begin(
+        self, owner: str, size: int, doing: Coroutine[Any, Any, Any], conversation: str | None = None
+    ) -> _Work:
+        work = _Work(owner, size, asyncio.create_task(doing), conversation)
         self._works.add(work)
         work.task.add_done_callback(lambda _: self._works.discard(work))
         return work
@@ -134,13 +147,24 @@ class Completing:
             await asyncio.wait([work.task for work in works])
 
 
-class _Work:
-    """Something under way. `stopped` is why it was stopped, where it was."""
+async def _waited_for(work: _Work) -> Any:
+    """What comes of it. Raises why it was stopped, where it was."""
+    try:
+        return await work.task
+    except asyncio.CancelledError:
+        if work.stopped is not None:
+            raise work.stopped from None
+        raise
 
-    def __init__(self, owner: str, size: int, task: asyncio.Task[Any]) -> None:
+
+class _Work:
+    """Something under way, for a conversation (an id) or for none. `stopped` is why it was stopped, where it was."""
+
+    def __init__(self, owner: str, size: int, task: asyncio.Task[Any], conversation: str | None) -> None:
         self.owner = owner
         self.size = size
         self.task = task
+        self.conversation = conversation
         self.stopped: PalaverError | None = None
 
     def stop(self, error: PalaverError) -> None:

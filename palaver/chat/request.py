@@ -35,7 +35,8 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     `window` is how windows are chosen where nothing nearer to the request says.
 
     With `titles` of ``model`` conversations get a title in idle time: from `title_model`, or else from the model that
-    answered last there, unless what it is asked may cost money.
+    answered last there, unless what it is asked may cost money. Summaries are asked of `summary_model` or, likewise, of
+    the model that answers. `embedding_model` makes vectors of messages; without one search goes by words alone.
     """
 
     record: Record = "all"
@@ -51,6 +52,8 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     window: WindowSettings = WindowSettings()
     titles: Literal["model", "words"] = "words"
     title_model: str | None = None
+    summary_model: str | None = None
+    embedding_model: str | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     reply. With `logs_first` readers hear only what is logged, so that they can go on from there whatever happens.
 
     `background` has it go on without a reader from the start.
+
+    `compacted` is the id of a summary that a new epoch is to begin with, unless the one above shows it.
 
     `attempt` tells a request that is repeated from a new one. `window` is how the request itself has its window
     chosen, `key_window` what its API key says of that. `extra` holds parameters that palaver does not know.
@@ -95,6 +100,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     window: WindowSettings = WindowSettings()
     key_window: WindowSettings | None = None
+    compacted: str = ""
     on_leave: OnLeave = "grace"
     extra: dict[str, Any] = {}
 
@@ -155,6 +161,7 @@ def asked_of(request: ChatRequest, conversation: str | None, turn: str, settings
         outer=settings,
         may_keep=may_keep,
         logs_first=request.logs_first,
+        compacted=request.compacted,
     )
 
 

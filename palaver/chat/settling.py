@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
 import msgspec
 import structlog
 
+from palaver.chat.summarising import Summarising
+from palaver.core import ids
 from palaver.core.epoch import Epoch
 from palaver.core.errors import EngineError, RequestError, StoreError
 from palaver.core.message import Message
+from palaver.core.recall import rest_of
+from palaver.core.summaries import Failure, Summary
 from palaver.core.turn import TurnState
 from palaver.running import Fitting, RunningTurn
-from palaver.running.fitting import Fitted
+from palaver.running.fitted import Fitted
 from palaver.running.preparing import LOW_MARK, Prepared
 
 MOST_AT_ONCE = 64
@@ -37,10 +41,12 @@ class _Started(msgspec.Struct, frozen=True):
 
 
 class Settling:
-    """Settles conversations. `prepared` is told of epochs that are ready."""
+    """Settles conversations. `prepared` is told of epochs that are ready, `summarising` makes what they show of the
+    rest."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, summarising: Summarising) -> None:
         self._prepared = prepared
+        self._summarising = summarising
         self._tasks: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
         self._unended: dict[asyncio.Task[None], tuple[str, str]] = {}
         """Whose they are and of which conversation, also of those that were stopped and have not ended yet."""
@@ -75,7 +81,8 @@ class Settling:
         fitted, outcome = turn.fitted, turn.live.outcome
         if fitted is None or outcome is None or fitted.receipt.continues:
             return False
-        return outcome.state is TurnState.COMPLETED and "settle" in turn.model.engine.capabilities
+        wants = fitted.made.settings.summaries and fitted.receipt.mode == "auto"
+        return outcome.state is TurnState.COMPLETED and bool(_settles(turn) or wants)
 
     def _cancel(self, conversation: str) -> None:
         if (task := self._tasks.pop(conversation, None)) is not None:
@@ -132,9 +139,12 @@ class Settling:
         if fitted.receipt.mode == "strict":  # clients seldom send thoughts back
             reply = msgspec.structs.replace(reply, reasoning=None, reasoning_content=None)
         engine = turn.model.engine
-        window = msgspec.structs.replace(fitted.window, messages=(*fitted.window.messages, reply))
+        fresh = fitted.notes[len(fitted.notes) - fitted.fresh :]
+        shown = (*fitted.window.messages, rest_of(reply, fresh))
+        window = msgspec.structs.replace(fitted.window, messages=shown)
         try:
-            if await engine.settle(window, fitted.options) and self._is_low(turn, fitted):
+            is_done = not _settles(turn) or await engine.settle(window, fitted.options)
+            if is_done and self._is_low(turn, fitted):
                 await self._prepare(turn, fitted, fitting, reply)
         except (EngineError, RequestError, StoreError) as error:  # whoever needs it prefills it
             log.info("a conversation was not settled", error=type(error).__name__)
@@ -156,7 +166,18 @@ class Settling:
         if started is not None and (started.turn, started.follows) == (fitted.above, fitted.epoch.id):
             epoch = started.epoch
         prompt_tokens = usage.usage.prompt_tokens if usage.usage else 0
-        found = await fitting.next_epoch(fitted, reply, prompt_tokens, epoch)
+
+        def summarise(start: int) -> Awaitable[tuple[list[Summary], Failure | None]]:
+            return self._summarising.ahead(
+                turn.window.owner,
+                conversation,
+                ids.reply_of(id),
+                start,
+                turn.model.name,
+                fitted.room or 0,
+            )
+
+        found = await fitting.next_epoch(fitted, reply, prompt_tokens, epoch, summarise)
         if found is None:
             return
         epoch, window = found
@@ -164,6 +185,10 @@ class Settling:
         self._started.move_to_end(conversation)
         if len(self._started) > MOST_AT_ONCE:
             self._started.popitem(last=False)
-        if await turn.model.engine.settle(window, fitted.options):
+        if not _settles(turn) or await turn.model.engine.settle(window, fitted.options):
             self._prepared.put(id, epoch)
             self._started.pop(conversation, None)
+
+
+def _settles(turn: RunningTurn) -> bool:
+    return "settle" in turn.model.engine.capabilities

@@ -7,29 +7,23 @@ anew later. It is no turn: nothing is kept of it but the title.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 
 import msgspec
 import structlog
 
+from palaver.chat.own_account import ask
+from palaver.chat.quiet import QUIET, Quiet, ended
 from palaver.chat.request import ChatSettings
-from palaver.core.errors import EngineError, EngineRefused, RequestError, StoreError
-from palaver.core.message import Message
-from palaver.core.parameters import Parameters
-from palaver.core.reply import replies
+from palaver.core.errors import EngineError, RequestError, StoreError
 from palaver.core.titles import title_in
-from palaver.core.turn import Delta, Finish, TurnState
+from palaver.core.turn import TurnState
 from palaver.core.window import Window
-from palaver.engines.base import Catalog, Model, Options
+from palaver.engines.base import Catalog, Model
 from palaver.running import RunningTurn
 from palaver.stores.base import Item, Store
 
-QUIET = 5.0
-"""Seconds in which nothing runs before a title is made."""
-LOOKS = 10
-"""How often in that time it is looked whether something runs."""
 TRIES = 3
 """How often a conversation's title is tried in one process."""
 MOST_WAITING = 1000
@@ -37,8 +31,6 @@ MOST_WAITING = 1000
 MOST_KNOWN = 100_000
 QUESTION_CHARACTERS = 2000
 TITLE_TOKENS = 24
-REFUSED = (400, 422)
-"""What servers say of parameters and messages that a model does not take."""
 INSTRUCTION = (
     "You name conversations. Of the message that a conversation begins with, make a title of two to six words, in "
     "the language of the message. Do not answer the message. Write the title only."
@@ -69,25 +61,23 @@ class Titling:
         self._catalog = catalog
         self._model = settings.title_model
         self._is_on = settings.titles == "model"
-        self._is_busy = is_busy
         self._new_turn = new_turn
-        self.quiet = quiet
+        self.quiet = Quiet(is_busy, quiet)
         self._waiting: OrderedDict[str, _Wanted] = OrderedDict()
         self._tries: Counter[str] = Counter()
-        self._ran_at = 0.0
         self._working: asyncio.Task[None] | None = None
         self._making: tuple[str, str, asyncio.Task[None]] | None = None
         """Whose title is being made, of which conversation, and by what."""
 
     def make_way(self) -> None:
         """Something comes that somebody waits for: what is being made is dropped."""
-        self._ran_at = asyncio.get_running_loop().time()
+        self.quiet.ends()
         if self._making is not None:
             self._making[2].cancel()
 
     def turn_ended(self, turn: RunningTurn) -> None:
         """Its conversation may want a title."""
-        self._ran_at = asyncio.get_running_loop().time()
+        self.quiet.ends()
         outcome, conversation = turn.live.outcome, turn.window.conversation
         if not self._is_on or conversation is None or outcome is None or not turn.may_keep:
             return
@@ -111,36 +101,25 @@ class Titling:
             if is_meant(wanted.owner, conversation):
                 del self._waiting[conversation]
         if self._making is not None and is_meant(*self._making[:2]):
-            await _ended(self._making[2])
+            await ended(self._making[2])
 
     async def close(self) -> None:
         """Make no more."""
         self._is_on = False
         self._waiting.clear()  # or the next would begin as soon as this one has ended
         if self._making is not None:
-            await _ended(self._making[2])
+            await ended(self._making[2])
         if self._working is not None:
-            await _ended(self._working)
+            await ended(self._working)
 
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await self._until_quiet()
+                await self.quiet.comes()
                 if self._waiting:  # what waited may have been deleted
                     await self._next()
         finally:
             self._working = None
-
-    async def _until_quiet(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            is_busy = self._is_busy()
-            if is_busy:
-                self._ran_at = loop.time()
-            left = self._ran_at + self.quiet - loop.time()
-            if not is_busy and left <= 0:
-                return
-            await asyncio.sleep(max(0.001, min(left, self.quiet / LOOKS)))
 
     async def _next(self) -> None:
         """Make the title of what waits longest. Of one that is dropped it is tried again, but not for ever."""
@@ -180,43 +159,12 @@ class Titling:
     async def _asked(self, model: Model, owner: str, question: Item) -> str | None:
         """What a model calls a conversation with this question. Raises what `Engine.generate` does."""
         asked = f"The message:\n\n{question.message.text[:QUESTION_CHARACTERS]}\n\nThe title:"
-        # What is computed of it is none of the conversation's.
         window = Window(owner=owner, conversation=None, turn=self._new_turn(), messages=())
-        thinking = False if "reasoning" in model.engine.capabilities else None
-        careful = Parameters(max_tokens=TITLE_TOKENS, temperature=0.0, reasoning=thinking)
-        try:
-            return await _answer(
-                model, window, (Message("system", INSTRUCTION), Message("user", asked)), careful
-            )
-        except (EngineRefused, RequestError) as error:
-            if isinstance(error, EngineRefused) and error.status not in REFUSED:
-                raise
-        # There are templates without instructions, and models that cannot but think, at a temperature of their own.
-        simple = (Message("user", f"{INSTRUCTION}\n\n{asked}"),)
-        return await _answer(model, window, simple, Parameters(max_tokens=TITLE_TOKENS))
+        answer = await ask(model, window, INSTRUCTION, asked, TITLE_TOKENS)
+        return title_in(answer.text, is_whole=answer.is_whole)
 
 
 def makes_titles(model: Model, *, is_named: bool) -> bool:
     """Whether a model is asked for titles; `is_named` says that the settings name it for that."""
     words = model.engine.capabilities
     return model.kind == "chat" and "titles" in words and (is_named or "paid" not in words)
-
-
-async def _answer(
-    model: Model, window: Window, messages: tuple[Message, ...], parameters: Parameters
-) -> str | None:
-    window = msgspec.structs.replace(window, messages=messages)
-    options = Options(model=model.served_as, parameters=parameters.over(model.defaults), idle=True)
-    deltas: list[Delta] = []
-    async with contextlib.aclosing(model.engine.generate(window, options)) as events:
-        async for event in events:
-            if isinstance(event, Finish):
-                return title_in(replies(deltas)[0].content, is_whole=event.reason == "stop")
-            if isinstance(event, Delta):
-                deltas.append(event)
-    return None
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

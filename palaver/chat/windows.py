@@ -19,6 +19,7 @@ from palaver.core.receipt import Receipt
 from palaver.core.turn import TurnState
 from palaver.core.window import Window
 from palaver.engines.base import Catalog, Model
+from palaver.finding import Finding
 from palaver.live import LiveReply
 from palaver.running import Beginning, Fitting, RunningTurn
 from palaver.running.counting import (
@@ -32,6 +33,7 @@ from palaver.running.counting import (
 )
 from palaver.running.needs import check_can_continue, options_for
 from palaver.running.preparing import Prepared
+from palaver.running.recalling import Recalling
 from palaver.stores.base import Store
 
 log = structlog.get_logger(__name__)
@@ -62,9 +64,15 @@ class Windows:
     """Foretells windows, and tells of those that were."""
 
     def __init__(
-        self, store: Store, catalog: Catalog, settings: ChatSettings, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        catalog: Catalog,
+        settings: ChatSettings,
+        clock: Callable[[], float] = time.time,
+        finding: Finding | None = None,
     ) -> None:
         self._store = store
+        self._recalling = Recalling(store, finding or Finding(store))
         self._catalog = catalog
         self._settings = settings
         self._clock = clock
@@ -181,7 +189,8 @@ class Windows:
         return await beginning(self._store, request.owner, history, prompt, exact=exact)
 
     def _fitting(self, kept: CountsKept | None) -> Fitting:
-        return Fitting(kept, self._known, self._sizes, self._clock, self._new_epoch, self.prepared)
+        recalling = self._recalling if kept is not None else None
+        return Fitting(kept, self._known, self._sizes, self._clock, self._new_epoch, self.prepared, recalling)
 
     def _new_epoch(self) -> str:
         return ids.EPOCH + ids.id_body(int(self._clock() * 1000), secrets.token_bytes(ids.RANDOM_BYTES))

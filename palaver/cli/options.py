@@ -32,7 +32,7 @@ ANSWERING = (
         "fallback",
     ),
     *("window", "truncation", "window_size", "window_keep", "window_reserve"),
-    *("context_length_exceeded_behavior", "window_of"),
+    *("recall", "context_length_exceeded_behavior", "window_of"),
     *("context", "slots", "threads", "memory", "log_level"),
 )
 """What a command may set that answers by itself where no other palaver does."""

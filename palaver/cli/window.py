@@ -17,12 +17,14 @@ TRUNCATION = "What turns below stored messages are shown: `auto` what fits, `dis
 SIZE = "The most tokens that prompt and reply may have together."
 KEEP = "The share of its room that a new window keeps when there is no more, from 0.05 to 0.95."
 EXCEEDING = "Where prompt and `max_tokens` do not fit: refuse (`error`), or lower `max_tokens` (`truncate`)."
+RECALL = "Where messages are left out: offer a tool that quotes them, quote `always` what fits, or neither."
 RESERVE = "Tokens kept free for a reply where no `max_tokens` says how long it may be."
 LEAST, MOST = 0.05, 0.95
 """Of what a new window keeps."""
 
 Mode = Literal["strict", "auto"]
 Truncation = Literal["auto", "disabled"]
+Recall = Literal["off", "tool", "always"]
 Exceeding = Literal["error", "truncate"]
 
 
@@ -34,6 +36,10 @@ def window(
     size: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help=SIZE)] = None,
     keep: Annotated[float | None, typer.Option(min=LEAST, max=MOST, metavar="NUMBER", help=KEEP)] = None,
     reserve: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help=RESERVE)] = None,
+    recall: Annotated[Recall | None, typer.Option(metavar="off|tool|always", help=RECALL)] = None,
+    summaries: Annotated[
+        bool | None, typer.Option("--summaries/--no-summaries", help="Show a summary of what is left out.")
+    ] = None,
     context_length_exceeded_behavior: Annotated[
         Exceeding | None, typer.Option(metavar="error|truncate", help=EXCEEDING)
     ] = None,
@@ -49,7 +55,9 @@ def window(
     """
     from palaver.cli.link import run
 
-    said = settings(mode, truncation, size, keep, reserve, context_length_exceeded_behavior)
+    said = settings(
+        mode, truncation, size, keep, reserve, context_length_exceeded_behavior, recall, summaries
+    )
     run(_window(config, conversation, said, reset, as_json), config)
 
 
@@ -60,10 +68,12 @@ def settings(
     keep: float | None,
     reserve: int | None,
     exceeding: str | None,
+    recall: str | None = None,
+    summaries: bool | None = None,
 ) -> dict[str, Any]:
     """What was said of a window."""
     given = {"mode": mode, "truncation": truncation, "size": size, "keep": keep, "reserve": reserve}
-    given["context_length_exceeded_behavior"] = exceeding
+    given |= {"context_length_exceeded_behavior": exceeding, "recall": recall, "summaries": summaries}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -9,6 +9,7 @@ loading   where it comes from
 writing   one setting changed in the file
 """
 
+from palaver.config.kinds import LOOPBACK
 from palaver.config.loading import (
     FILE_NAME,
     PREFIX,
@@ -19,7 +20,7 @@ from palaver.config.loading import (
     load,
     settings_file,
 )
-from palaver.config.settings import LOOPBACK, Config
+from palaver.config.settings import Config
 
 __all__ = [
     "FILE_NAME",

@@ -9,14 +9,7 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
-Count = Annotated[int, Meta(ge=1)]
-Bytes = Annotated[int, Meta(ge=0)]
-"""Said as a number of bytes, or as ``8GB`` or ``512 MiB``."""
-Days = Annotated[float, Meta(ge=0, le=36_500)]
-Hours = Annotated[float, Meta(ge=0, le=876_000)]
+from palaver.config.kinds import LOOPBACK, Bytes, Count, Days, Hours, Seconds
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -241,6 +234,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "conversation's last turn, if it runs on this machine."
         ),
     ] = ""
+    summaries: Annotated[bool, Meta(description="Have a model sum up what windows leave out.")] = False
+    summary_model: Annotated[
+        str, Meta(description="The model that makes summaries, as `title_model` names one.")
+    ] = ""
+    embedding_model: Annotated[
+        str,
+        Meta(
+            description="The model that makes vectors of messages, so that search finds by meaning, too: one of "
+            "`palaver models`, a path to a GGUF file, or `UPSTREAM/model`, also one that costs something."
+        ),
+    ] = ""
+    recall: Annotated[
+        Literal["off", "tool", "always"],
+        Meta(
+            description="Where a window leaves messages out: `tool` offers models that call tools one with which they "
+            "have earlier messages quoted, `always` quotes those that fit the question, `off` does neither."
+        ),
+    ] = "tool"
     context_length_exceeded_behavior: Annotated[
         Literal["error", "truncate"],
         Meta(
@@ -251,8 +262,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         dict[str, str],
         Meta(
             description="How windows are chosen for a model, as MODEL=SETTINGS, such as "
-            "`pocket=mode:auto+keep:0.25`; the settings are mode, truncation, size, keep, reserve and "
-            "context_length_exceeded_behavior."
+            "`pocket=mode:auto+keep:0.25`; the settings are mode, truncation, size, keep, reserve, room, "
+            "summaries, recall and context_length_exceeded_behavior."
         ),
     ] = {}
     log_level: Annotated[

@@ -15,6 +15,7 @@ PalaverError
 │   │   ├── MessageNotFound         no such message for this owner
 │   │   ├── TurnNotFound            no such turn for this owner
 │   │   ├── AttachmentNotFound      no such file for this owner
+│   │   ├── SummaryNotFound         no such summary in this conversation
 │   │   └── ApiKeyNotFound          no such API key
 │   ├── TurnRunning               what is asked of the turn is possible only when it has ended
 │   ├── TurnCancelled             the turn was stopped, or deleted, before it could answer
@@ -151,6 +152,10 @@ class TurnNotFound(NotFound, code="turn_not_found"):
 
 class AttachmentNotFound(NotFound, code="file_not_found"):
     """No file has this id."""
+
+
+class SummaryNotFound(NotFound, code="summary_not_found"):
+    """There is no such summary."""
 
 
 class ApiKeyNotFound(NotFound, code="api_key_not_found"):

@@ -14,6 +14,8 @@ import msgspec
 
 from palaver.core.epoch import Reason
 from palaver.core.path import Span, Step
+from palaver.core.recall import Recalled
+from palaver.core.summaries import Failure, SummaryRef
 from palaver.core.window_settings import Mode
 
 Why = Literal["window", "client", "deleted"]
@@ -40,7 +42,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     were not prefilled again; None where the engine does not say. `began` says that the turn began its epoch; `prepared`
     says that this epoch was begun, and its beginning prefilled, while nobody waited. `tokenizer` is by what single
     messages are counted, None where they are not. `continues` is whether the prompt ended in the beginning of the
-    reply.
+    reply. `summary` is what stood for what the window left out; `summary_failed` says why that was not all of it,
+    although it should have been.
+
+    `recalled` is what was quoted of messages that the window does not show, for this turn and before in its epoch;
+    `offers_recall` says that the model was offered the tool for that, which is not counted among the `tools`.
     """
 
     model: str
@@ -61,6 +67,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counted: Literal["engine", "estimate"] | None = None
     tokenizer: str | None = None
     continues: bool = False
+    summary: SummaryRef | None = None
+    summary_failed: Failure | None = None
+    recalled: list[Recalled] = []
+    offers_recall: bool = False
     warnings: list[str] = []
 
     def saw(self, depth: int) -> bool:

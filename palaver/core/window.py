@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from palaver.core.message import Message, canonical
+from palaver.core.message import Message, TextPart, canonical
 from palaver.core.parameters import Tool
 from palaver.core.path import Step
 from palaver.core.tree import Instruction
@@ -49,7 +49,9 @@ def composed(
     """The messages of a window in their order.
 
     Instructions are where the client had put them among the first messages of the path; those whose place is not
-    shown come first. A summary stands for what is not shown any more, notes go with this turn.
+    shown come first. A summary of what is not shown any more stands before the words of the first message that is, in
+    it: there are templates that take system messages only at the beginning, or want user and assistant to alternate.
+    Notes go with this turn.
     """
     if not instructions and summary is None:
         return (*[step.message for step in steps], *notes)
@@ -60,13 +62,30 @@ def composed(
         while waiting and waiting[0].at <= step.depth:
             result.append(waiting.pop(0).message)
         if not begun and summary is not None:
-            result.append(summary)
+            result.extend(_begun_with(summary, step.message))
+        else:
+            result.append(step.message)
         begun = True
-        result.append(step.message)
     result.extend(instruction.message for instruction in waiting)
     if not begun and summary is not None:
         result.append(summary)
     return (*result, *notes)
+
+
+def _begun_with(summary: Message, first: Message) -> list[Message]:
+    return [before_words(first, summary.text)] if first.role == "user" else [summary, first]
+
+
+def before_words(message: Message, text: str) -> Message:
+    """A message with a text before its words, an empty line between the two.
+
+    >>> before_words(Message("user", "Hi"), "Once more:").text
+    'Once more:\\n\\nHi'
+    """
+    begun = text + "\n\n"
+    if isinstance(message.content, list):
+        return msgspec.structs.replace(message, content=[TextPart(begun), *message.content])
+    return msgspec.structs.replace(message, content=begun + (message.content or ""))
 
 
 def besides(opening: Iterable[Step], instructions: Sequence[Instruction]) -> list[Instruction]:

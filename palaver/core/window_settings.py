@@ -9,6 +9,7 @@ from msgspec import Meta
 
 Mode = Literal["strict", "auto"]
 Truncation = Literal["auto", "disabled"]
+RecallSetting = Literal["off", "tool", "always"]
 Exceeding = Literal["error", "truncate"]
 
 DEFAULT_KEEP = 0.5
@@ -52,10 +53,30 @@ class WindowSettings(
         Annotated[int, Meta(ge=1, le=MOST)] | None,
         Meta(description="Tokens kept free for the reply where no `max_tokens` says how long it may be."),
     ] = None
+    room: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST)] | None,
+        Meta(
+            description="The most tokens that a prompt may have before a new window begins, where more would fit."
+        ),
+    ] = None
+    summaries: Annotated[
+        bool | None,
+        Meta(
+            description="Whether a summary that a model makes stands for what a window leaves out; where no model may "
+            "be asked there is none."
+        ),
+    ] = None
     context_length_exceeded_behavior: Annotated[
         Exceeding | None,
         Meta(
             description="Where prompt and `max_tokens` do not fit the context: refuse, or lower `max_tokens`."
+        ),
+    ] = None
+    recall: Annotated[
+        RecallSetting | None,
+        Meta(
+            description="Where the window leaves messages out: `tool` offers models that call tools one with which "
+            "they have earlier messages quoted, `always` quotes those that fit the question, `off` does neither."
         ),
     ] = None
 

@@ -18,7 +18,7 @@ SAMPLING = frozenset(Sampling.__struct_fields__)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How one reply is generated.
+    """How one reply is generated, or texts are made vectors.
 
     `model` is the engine's own name of the model. `prefill` has it go on with the reply that is the window's
     last message: what is generated is the rest of that; only engines whose capabilities hold ``prefill`` are

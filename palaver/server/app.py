@@ -47,8 +47,10 @@ from palaver.server.receipts import Receipts
 from palaver.server.response_items import ResponseItems
 from palaver.server.responses import Responses
 from palaver.server.route import Handler, Operation, json_response
+from palaver.server.search import Searching
 from palaver.server.settings import ServerSettings
 from palaver.server.stored_completions import StoredCompletions
+from palaver.server.summaries import Summaries
 from palaver.server.text_completions import TextCompletions
 
 __all__ = ["ServerSettings", "build_app"]
@@ -88,6 +90,8 @@ class _Door:
             *Conversations(chat, settings).operations(),
             *ConversationItems(chat, settings).operations(),
             *Branches(chat.store, settings).operations(),
+            *Summaries(chat, settings).operations(),
+            *Searching(chat).operations(),
             *Deletions(Deletion(chat), chat.store, settings).operations(),
             *Files(chat.store).operations(),
             *KvCaches(chat).operations(),

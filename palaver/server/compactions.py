@@ -2,7 +2,8 @@
 
 What is sealed in it is no text but a reference to the message that it leads to. Whoever sends it goes on below that
 message, and the window shows the model the newest part of what stands above, word for word (an extract), as it does in
-every conversation. So nothing is lost by it, and what is deleted is gone from there, too.
+every conversation; with summaries on, the reference names one, which the window shows before that. So nothing is lost
+by it, and what is deleted is gone from there, too.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from palaver.chat import Chat
 from palaver.core import ids
 from palaver.core.errors import InvalidRequest, TurnRunning
 from palaver.core.message import Message
+from palaver.core.turn import Usage
+from palaver.core.window_settings import WindowSettings
+from palaver.engines.base import Model
 from palaver.server.body import decode, read_body
 from palaver.server.conversation_items import with_stored
-from palaver.server.exchange import exchange_of
+from palaver.server.exchange import Caller, exchange_of
 from palaver.server.input_items import Compaction, InputItems
 from palaver.server.item_schemas import ItemJson
 from palaver.server.items import CompactionItem, MessageItem, shown_items
@@ -35,6 +39,7 @@ from palaver.server.response_request import check_number, sent_items
 from palaver.server.response_shapes import InputDetails, OutputDetails, ResponseUsage
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
+from palaver.server.sse import unless_gone
 from palaver.stores.base import Store
 
 COMPACTION = "cmp_"
@@ -42,15 +47,15 @@ TAG_BYTES = 16
 PURPOSE = b"palaver-compaction-1"
 
 
-class ExtractItem(CompactionItem, frozen=True, kw_only=True, tag="compaction", tag_field="type"):
-    """`kind` says what it stands for: an ``extract``, the newest part of the conversation as it was said."""
+class CompactedItem(CompactionItem, frozen=True, kw_only=True, tag="compaction", tag_field="type"):
+    """`kind` says what it stands for: an ``extract``, the newest part of the conversation as it was said, or that with
+    a ``summary`` of what stands before."""
 
-    kind: Literal["extract"] = "extract"
+    kind: Literal["extract", "summary"] = "extract"
 
 
 class CompactRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to compact: a response with all before it, items, or both. `instructions` say nothing here: no model is
-    asked."""
+    """What to compact: a response with all before it, items, or both. `instructions` say nothing here."""
 
     model: str
     input: str | list[ItemJson] | None = None
@@ -62,12 +67,13 @@ class CompactRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompactionBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The user's messages, and one item that stands for all of it. Nothing was spent: no model was asked."""
+    """The user's messages, and one item that stands for all of it. `usage` is what was spent on a summary: nothing,
+    where no model was asked."""
 
     id: str
     object: Literal["response.compaction"] = "response.compaction"
     created_at: int
-    output: list[MessageItem | ExtractItem]
+    output: list[MessageItem | CompactedItem]
     usage: ResponseUsage
 
 
@@ -75,11 +81,13 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _request = msgspec.json.Decoder(CompactRequest)
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A message of a conversation (ids): what a compaction stands for is the path to it."""
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message of a conversation (ids): what a compaction stands for is the path to it. `summary` is the id of one
+    that windows are to show of the beginning of that."""
 
     conversation: str
     message: str
+    summary: str = ""
 
 
 class Compactions:
@@ -95,11 +103,13 @@ class Compactions:
                 path="/responses/compact",
                 handler=self.compact,
                 scope="chat",
+                is_limited=True,
                 summary="Make one item of a conversation",
                 description="Answers with the user's messages and a `compaction` item, sealed, that stands for all "
                 "that was sent and what `previous_response_id` names. Sent as `input`, with what is new after it, the "
                 "response goes on there; what stands before the item is part of it. Its `kind` is `extract`: the "
-                "model is shown the newest part of the conversation, word for word, as in every conversation. `input` "
+                "model is shown the newest part of the conversation, word for word, as in every conversation; or, "
+                "where `summaries` are on and a model may be asked, `summary`: one stands before that. `input` "
                 "is kept: below that response, as a branch, or as a conversation of its own. Where nothing is recorded "
                 "that is a 400.",
                 body=CompactRequest,
@@ -111,7 +121,7 @@ class Compactions:
         body = await read_body(request, self._settings.max_body_bytes)
         fields, asked = decode(body, _fields), decode(body, _request)
         exchange = exchange_of(request)
-        await self._chat.catalog.find(asked.model)
+        model = await self._chat.catalog.find(asked.model)
         await exchange.identify_again()  # an upstream may have taken its time to say what it has
         found = sent_items(asked.input, fields)
         check_number(found, self._settings)
@@ -129,7 +139,11 @@ class Compactions:
         items, messages = await with_stored(self._store, owner, found, self._settings, end_user)
         with items.naming():
             place = await self._kept(owner, end_user, place, messages)
-        output: list[MessageItem | ExtractItem] = [
+        summed_up = await unless_gone(request.receive, self._summed_up(exchange.caller, place, model))
+        place, usage = summed_up
+        if exchange.meter is not None:
+            exchange.meter.charge(usage.total_tokens)
+        output: list[MessageItem | CompactedItem] = [
             shown
             for step in await self._store.path(owner, place.message, attachments=False)
             if step.message.role == "user" and not step.deleted
@@ -137,18 +151,34 @@ class Compactions:
             if isinstance(shown, MessageItem)
         ]
         sealed = await _sealed(self._store, owner, place)
-        output.append(ExtractItem(id=_new_id(COMPACTION), encrypted_content=sealed))
-        nothing = ResponseUsage(
-            input_tokens=0,
+        kind: Literal["extract", "summary"] = "summary" if place.summary else "extract"
+        output.append(CompactedItem(id=_new_id(COMPACTION), encrypted_content=sealed, kind=kind))
+        spent = ResponseUsage(
+            input_tokens=usage.prompt_tokens,
             input_tokens_details=InputDetails(cached_tokens=0),
-            output_tokens=0,
+            output_tokens=usage.completion_tokens,
             output_tokens_details=OutputDetails(reasoning_tokens=0),
-            total_tokens=0,
+            total_tokens=usage.total_tokens,
         )
         shown_body = CompactionBody(
-            id=_new_id(ids.RESPONSE), created_at=int(time.time()), output=output, usage=nothing
+            id=_new_id(ids.RESPONSE), created_at=int(time.time()), output=output, usage=spent
         )
         return json_response(shown_body)
+
+    async def _summed_up(self, caller: Caller, place: Place, model: Model) -> tuple[Place, Usage]:
+        """The same place with a summary, where there is to be one, and what that cost."""
+        conversation = await self._store.conversation(caller.owner, place.conversation)
+        inner = conversation.window or WindowSettings()
+        inner = inner.over((caller.api_key.window if caller.api_key else None) or WindowSettings())
+        if not inner.over(model.window.over(self._chat.settings.window)).summaries:
+            return place, Usage(0, 0)
+        made = await self._chat.summaries.now.compact(
+            caller.owner, place.conversation, place.message, model.name
+        )
+        if made is None:
+            return place, Usage(0, 0)
+        summary, usage = made
+        return msgspec.structs.replace(place, summary=summary.id), usage
 
     async def _previous(
         self, owner: str, response: str, end_user: str | None, compacted: Place | None

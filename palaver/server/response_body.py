@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from palaver.core.window_settings import Truncation, WindowSettings
+from palaver.core.window_settings import MOST, Truncation, WindowSettings
 from palaver.server.completion_body import (
     Alternatives,
     ConversationRef,
@@ -116,10 +116,11 @@ class TextParam(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContextManagement(msgspec.Struct, frozen=True, kw_only=True):
-    """Taken without effect: the window keeps every conversation within the model's context, see `truncation`."""
+    """Where a window begins anew: where its prompt would have more tokens than `compact_threshold`, though the model's
+    context may hold more. With `summaries` on a summary stands for what it leaves out."""
 
     type: Literal["compaction"]
-    compact_threshold: int | None = None
+    compact_threshold: Annotated[int, Meta(ge=1, le=MOST)] | None = None
 
 
 class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,7 +222,7 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     context_management: Annotated[
         list[ContextManagement] | None,
-        Meta(description="Accepted without effect: the window does it."),
+        Meta(description="From which length of the prompt on its window begins anew; as `window.room`."),
     ] = None
     metadata: Annotated[
         Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None,

@@ -17,7 +17,7 @@ from palaver.core.tree import Instruction
 from palaver.core.window import besides, composed
 from palaver.engines.base import Model
 from palaver.server.body import read_body
-from palaver.server.compactions import after_compaction, two_places
+from palaver.server.compactions import Place, after_compaction, two_places
 from palaver.server.exchange import Caller, exchange_of
 from palaver.server.files import with_own_files
 from palaver.server.input_references import resolve
@@ -57,8 +57,8 @@ class Asking:
         end_user, parent = end_user_of(headers, body), None
         if body.previous_response_id is not None:
             _, parent = await place_of(self._store, owner, body.previous_response_id, end_user)
-        asked, compacted = await self._after_compaction(owner, asked, end_user)
-        parent = parent or compacted
+        asked, place = await self._after_compaction(owner, asked, end_user)
+        parent = parent or (place.message if place is not None else None)
         most = self._settings.max_body_bytes
         items = await resolve(self._store, owner, asked.items, most, end_user)
         asked = msgspec.structs.replace(asked, items=items)
@@ -70,12 +70,14 @@ class Asking:
                 messages, parent = whole, None
         with naming(asked.items, body.previous_response_id):
             wanted = response_chat_request(asked, messages, parent, headers, caller, model, self._settings)
+        if place is not None:
+            wanted = msgspec.structs.replace(wanted, compacted=place.summary)
         return asked, wanted
 
     async def _after_compaction(
         self, owner: str, asked: AskedResponse, end_user: str | None
-    ) -> tuple[AskedResponse, str | None]:
-        """The same with what came after the last compaction in its input, and the message that this stands for."""
+    ) -> tuple[AskedResponse, Place | None]:
+        """The same with what came after the last compaction in its input, and the place that this stands for."""
         rest, place = await after_compaction(self._store, owner, asked.items, end_user)
         if place is None:
             return asked, None
@@ -85,7 +87,7 @@ class Asking:
             raise InvalidRequest(
                 "Input required: nothing comes after the compaction in `input`.", param="input"
             )
-        return msgspec.structs.replace(asked, items=rest), place.message
+        return msgspec.structs.replace(asked, items=rest), place
 
     async def _unstored(
         self, owner: str, parent: str, previous: str | None, messages: list[Message]

@@ -223,6 +223,9 @@ def response_chat_request(
     if body.concurrency is not None and hangs != HEAD:
         raise InvalidRequest("`concurrency` is for turns of a `conversation`.", param="concurrency")
     window = asked_window(body.window, WindowSettings(truncation=body.truncation))
+    said = [each.compact_threshold for each in body.context_management or () if each.compact_threshold]
+    if said:
+        window = msgspec.structs.replace(window, room=min([*said, window.room or said[0]]))
     if hangs is None:
         check_results(messages)
     check_tool_messages(messages, capabilities, model.name)

@@ -141,6 +141,7 @@ def _copy(session: Session, fork: int, path: Sequence[Row], root: bytes) -> dict
         )
         assert copy is not None
         parent = copies[row["seq"]] = copy["seq"]
+        session.run("copy_vectors", message=row["seq"], copy=parent)
         if REFERENCE in row["body"]:
             session.run("copy_links", message=row["seq"], copy=parent)
     return copies

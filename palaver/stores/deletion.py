@@ -6,7 +6,13 @@ import asyncio
 import copy
 from collections.abc import Callable, Sequence
 
-from palaver.core.errors import ConversationNotFound, MessageNotFound, StoreError, TurnNotFound
+from palaver.core.errors import (
+    ConversationNotFound,
+    MessageNotFound,
+    StoreError,
+    SummaryNotFound,
+    TurnNotFound,
+)
 from palaver.stores.attempts import KEPT_MS, KEPT_WITH_KEY_MS
 from palaver.stores.base import Conversation, Deleted
 from palaver.stores.database import Database, Row, Session, Verbs
@@ -21,7 +27,9 @@ from palaver.stores.erasing import (
     remove_tombstones,
     tidy,
 )
+from palaver.stores.reading import find_conversation
 from palaver.stores.rows import conversation_of, now
+from palaver.stores.summaries import drop_summaries
 
 PORTION = 20
 """As many conversations go in one transaction: others write between."""
@@ -69,6 +77,17 @@ class SqlDeletion(Verbs):
             return _recorded(session, "turn", row, done, turn)
 
         return await self._gone(work)
+
+    async def delete_summary(self, owner: str, conversation: str, summary: str) -> None:
+        def work(session: Session) -> Deleted:
+            found = find_conversation(session, owner, conversation)
+            row = session.one("summary_to_delete", conversation=found["seq"], id=summary)
+            if row is None:
+                raise SummaryNotFound(f"This conversation has no summary {summary}.", param="summary")
+            drop_summaries(session, [row, *session.all("summaries_made_of", seq=row["seq"])])
+            return _recorded(session, "summary", row, Deleted(), summary)
+
+        await self._gone(work)
 
     async def delete_conversation(self, owner: str, conversation: str) -> Deleted:
         def work(session: Session) -> Deleted:
@@ -213,9 +232,9 @@ def _delete(session: Session, message: Row) -> Deleted:
     done = Deleted(turns=drop_open_turns(session, conversation, below))
     if len(below) == 1:
         return plus(done, _cut_off(session, message, [message]))
-    entomb(session, message)
+    gone = entomb(session, message)
     lift_head(session, conversation, set())
-    return plus(done, Deleted(messages=1))
+    return plus(done, gone)
 
 
 def _delete_replies(session: Session, turn: Row) -> Deleted:

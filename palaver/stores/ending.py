@@ -13,8 +13,9 @@ from palaver.core.turn import Delta, TurnState, Usage
 from palaver.stores import admission, places
 from palaver.stores.base import Ending
 from palaver.stores.database import Row, Session
+from palaver.stores.epochs import drop_other_epoch, epoch_number
+from palaver.stores.recalls import keep_recalls
 from palaver.stores.rows import StoredError, deltas_of, message_of, new_id, now, to_json
-from palaver.stores.windows import drop_other_epoch, epoch_number
 from palaver.stores.writing import key_below
 
 EXCHANGES = (4, EXCHANGE)
@@ -73,6 +74,8 @@ def finish(session: Session, ending: Ending) -> None:
         ended_at=now() if ending.ended_at is None else ending.ended_at,
     )
     drop_other_epoch(session, held, epoch)
+    if ending.receipt is not None:  # else what was noted while it ran stays
+        keep_recalls(session, held["seq"], ending.recalls)
     session.run("drop_log", turn=held["seq"])
 
 

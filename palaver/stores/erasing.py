@@ -12,7 +12,9 @@ from palaver.stores import attachments
 from palaver.stores.base import Deleted
 from palaver.stores.database import Row, Session
 from palaver.stores.places import living_from
+from palaver.stores.recalls import drop_recalls_of, drop_recalls_quoting
 from palaver.stores.rows import now, portions, receipt_of, to_json
+from palaver.stores.summaries import drop_summaries
 
 ONCE = "instructions"
 """Under this name doors keep with a turn (`Admission.asked`) that it had instructions for itself only."""
@@ -23,6 +25,7 @@ def plus(one: Deleted, other: Deleted) -> Deleted:
         conversations=one.conversations + other.conversations,
         messages=one.messages + other.messages,
         turns=one.turns + other.turns,
+        quoted_in=one.quoted_in | other.quoted_in,
     )
 
 
@@ -47,9 +50,12 @@ def erase_messages(session: Session, conversation: int, rows: Sequence[Row]) -> 
     They come the latest first, and nothing hangs below them but what is among them. The head is the caller's.
     """
     turns = 0
+    quoted_in: set[tuple[str, str]] = set()
     for some in portions(rows):
         messages = [row["seq"] for row in some]
+        quoted_in |= drop_recalls_quoting(session, messages)
         session.run("forget_title", conversation=conversation, messages=messages)
+        drop_summaries(session, session.all("summaries_of_messages", messages=messages))
         session.run("forget_continued", conversation=conversation, messages=messages)
         session.run("forget_head_before", messages=messages)
         session.run("forget_parent", messages=messages)
@@ -59,12 +65,14 @@ def erase_messages(session: Session, conversation: int, rows: Sequence[Row]) -> 
             "forget_reply",
             "forget_choice",
             "remove_counts",
+            "remove_vectors",
         ):
             session.run(query, messages=messages)
         attachments.drop(session, messages)
         session.run("remove_messages", messages=messages)
         turns += _drop_unanswered(session, theirs)
-    return Deleted(messages=sum(row["deleted_at"] is None for row in rows), turns=turns)
+    messages_gone = sum(row["deleted_at"] is None for row in rows)
+    return Deleted(messages=messages_gone, turns=turns, quoted_in=frozenset(quoted_in))
 
 
 def _drop_unanswered(session: Session, rows: Sequence[Row]) -> int:
@@ -88,6 +96,7 @@ def drop_turns(session: Session, rows: Sequence[Row]) -> int:
     """
     for some in portions(rows):
         turns = [row["seq"] for row in some]
+        drop_recalls_of(session, turns)
         for query in ("remove_logs", "remove_attempts", "remove_choices", "remove_turns"):
             session.run(query, turns=turns)
         theirs = {row[name] for row in some for name in ("instructions", "carried")} - {None}
@@ -113,6 +122,7 @@ def _empty_turns(session: Session, rows: Sequence[Row]) -> None:
             receipt=_without_warnings(row["receipt"]),
         )
     for some in portions(rows):
+        drop_recalls_of(session, [row["seq"] for row in some])
         session.run("remove_attempts", turns=[row["seq"] for row in some])
         session.run("remove_toolsets", toolsets=list({row["tools"] for row in some} - {None}))
         session.run("remove_instructions", instructions=list({row["instructions"] for row in some} - {None}))
@@ -154,21 +164,25 @@ def drop_open_turns(session: Session, conversation: int, messages: set[int]) -> 
     return drop_turns(session, [row for row in every if row["seq"] in concerned])
 
 
-def entomb(session: Session, message: Row) -> None:
+def entomb(session: Session, message: Row) -> Deleted:
     """Leave of a message (`seq`, `role`, `conversation`) its place in the tree, and nothing of what it said."""
     seq, conversation = message["seq"], message["conversation"]
     body = to_json(Message(message["role"]))
     session.run("make_tombstone", seq=seq, body=body, key=b"", now=now())
     session.run("remove_counts", messages=[seq])
+    session.run("remove_vectors", messages=[seq])
     attachments.drop(session, [seq])
     replies = [row["seq"] for row in session.all("replies_with_this_in_their_tail", seq=seq)]
     for some in portions(replies):
         session.run("forget_tails", messages=some)
     session.run("forget_title", conversation=conversation, messages=[seq])
+    drop_summaries(session, session.all("summaries_over", conversation=conversation, message=seq))
     session.run("forget_continued", conversation=conversation, messages=[seq])
     session.run("forget_form_of_reply", seq=seq)
     session.run("forget_form_of_choice", seq=seq)
+    quoted_in = drop_recalls_quoting(session, [seq])
     _empty_turns(session, session.all("turns_of_messages", messages=[seq]))
+    return Deleted(messages=1, quoted_in=frozenset(quoted_in))
 
 
 def remove_tombstones(session: Session, conversation: int, seq: int | None) -> int:

@@ -8,8 +8,11 @@ from palaver.stores.branches import SqlBranches
 from palaver.stores.conversations import SqlConversations
 from palaver.stores.deletion import SqlDeletion
 from palaver.stores.reading import SqlReading
+from palaver.stores.search import SqlSearch
+from palaver.stores.summaries import SqlSummaries
 from palaver.stores.titling import SqlTitles
 from palaver.stores.turns import SqlTurns
+from palaver.stores.vectors import SqlVectors
 from palaver.stores.windows import SqlWindows
 
 
@@ -21,8 +24,11 @@ class SqlStore(
     SqlConversations,
     SqlDeletion,
     SqlTitles,
+    SqlSummaries,
     SqlApiKeys,
     SqlAttachments,
+    SqlSearch,
+    SqlVectors,
 ):
     """Keeps the tree in a database. See `stores.base.Store` for the contract."""
 

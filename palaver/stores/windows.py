@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from palaver.core.epoch import Above, Epoch
+import msgspec
+
+from palaver.core.epoch import Epoch
 from palaver.core.errors import InvalidRequest, LeaseLost, MessageNotFound
 from palaver.core.message import Message, root_key
 from palaver.core.path import Step
+from palaver.core.recall import Recall
 from palaver.core.receipt import Receipt
 from palaver.core.tree import History, rekeyed
 from palaver.core.turn import TurnState
@@ -15,19 +18,20 @@ from palaver.core.window_settings import WindowSettings
 from palaver.stores import paths, places, writing
 from palaver.stores.base import Admission, Conversation, EpochRecord, Prompt
 from palaver.stores.database import Row, Session, Verbs
+from palaver.stores.epochs import above_of, drop_other_epoch, epoch_number, epoch_of
 from palaver.stores.openings import opening_below
 from palaver.stores.places import Place
 from palaver.stores.reading import LAST, find_conversation
+from palaver.stores.recalls import keep_recalls, notes_of, notes_of_reply
 from palaver.stores.rows import (
     conversation_of,
     gap_of,
     instructions_of,
     portions,
-    receipt_of,
     settings_of,
-    span_of,
     to_json,
 )
+from palaver.stores.summaries import summaries_of
 
 NEAR = 256
 """As many messages are read of a path where nothing says how far up its window reaches."""
@@ -86,7 +90,7 @@ class SqlWindows(Verbs):
             before = cursor["seq"] if cursor else LAST
             rows = session.all("epochs_before", conversation=seq, seq=before, limit=limit)
             return [
-                EpochRecord(epoch=_epoch_of(row), turns=row["turns"], first_turn=row["first_turn"])
+                EpochRecord(epoch=epoch_of(row), turns=row["turns"], first_turn=row["first_turn"])
                 for row in rows
             ]
 
@@ -103,7 +107,9 @@ class SqlWindows(Verbs):
 
         return await self._database.write(work)
 
-    async def note_window(self, turn: str, lease: str, epoch: Epoch, receipt: Receipt) -> None:
+    async def note_window(
+        self, turn: str, lease: str, epoch: Epoch, receipt: Receipt, recalls: Sequence[Recall] = ()
+    ) -> None:
         def work(session: Session) -> None:
             held = session.one("held_turn", id=turn, lease=lease)
             if held is None:
@@ -111,6 +117,7 @@ class SqlWindows(Verbs):
             noted = epoch_number(session, held, epoch)
             session.run("note_window", turn=held["seq"], epoch=noted, receipt=to_json(receipt))
             drop_other_epoch(session, held, noted)
+            keep_recalls(session, held["seq"], recalls)
 
         await self._database.write(work, durable=False)
 
@@ -120,32 +127,6 @@ def _owned(session: Session, owner: str, message: str) -> Row:
     if row is None:
         raise MessageNotFound(f"There is no message {message}.", param="message")
     return row
-
-
-def epoch_number(session: Session, held: Row, epoch: Epoch) -> int:
-    """The number of the epoch that a turn's window belongs to, which is put on record where it is new."""
-    gap_from, gap_to = epoch.span.gap or (None, None)
-    session.run(
-        "add_epoch",
-        id=epoch.id,
-        conversation=held["conversation"],
-        model=epoch.model,
-        reason=epoch.reason,
-        start=epoch.span.start,
-        gap_from=gap_from,
-        gap_to=gap_to,
-        began_at=epoch.began,
-    )
-    row = session.one("epoch_with_id", id=epoch.id, conversation=held["conversation"])
-    assert row is not None
-    seq: int = row["seq"]
-    return seq
-
-
-def drop_other_epoch(session: Session, held: Row, epoch: int | None) -> None:
-    """A turn that was to be answered by another model first had begun an epoch for that."""
-    if held["epoch"] is not None and held["epoch"] != epoch:
-        session.run("remove_epochs", epochs=[held["epoch"]])
 
 
 def prompt(session: Session, turn: str, lease: str) -> Prompt:
@@ -179,20 +160,25 @@ def _prompt(
     continues: int | None,
 ) -> Prompt:
     row = session.one("turn_above", seq=question) if question is not None else None
-    above = _above_of(row, instructions, tools) if row is not None else None
+    above = above_of(row, instructions, tools) if row is not None else None
     end = session.one("node", seq=question) if question is not None else None
     since = above.epoch.span.start if above else max(0, end["depth"] + 1 - NEAR) if end else 0
     beside = session.one("turn_beside", question=question, turn=turn) if question is not None else None
     settings = session.one("window_settings_of", seq=conversation)
+    steps = paths.steps(session, question, since) if question is not None else []
     return Prompt(
-        steps=paths.steps(session, question, since) if question is not None else [],
+        steps=steps,
         gap=gap,
         instructions=instructions_of(instructions_body),
         opening=paths.first_steps(session, conversation, question),
         continues=paths.step(session, continues) if continues is not None else None,
         above=above,
-        beside=_above_of(beside, instructions, tools) if beside else None,
+        beside=above_of(beside, instructions, tools) if beside else None,
         window=settings_of(settings["window_settings"]) if settings else None,
+        summaries=summaries_of(session, conversation, question, above.epoch.id if above else None),
+        notes=notes_of(session, above.epoch.id, conversation, {step.id for step in steps}) if above else [],
+        continued=notes_of_reply(session, continues, conversation) if continues is not None else [],
+        conversation=end["conversation"] if end else None,
     )
 
 
@@ -231,15 +217,11 @@ def _foreseen(session: Session, admission: Admission) -> Prompt:
         continues=place.continues["seq"] if place.continues is not None else None,
     )
     added = _added(history.messages[place.matched :], place.parent.depth + 1 if place.parent else 0)
-    return Prompt(
+    return msgspec.structs.replace(
+        stored,
         steps=[*stored.steps, *added],
-        gap=stored.gap,
-        instructions=stored.instructions,
         opening=[*stored.opening, *opening_below(session, conversation["seq"], place.parent, added)],
-        continues=stored.continues,
-        above=stored.above,
         beside=None if added else stored.beside,
-        window=stored.window,
     )
 
 
@@ -269,31 +251,3 @@ def _known(session: Session, find: str, owner: int, values: Sequence[object]) ->
         return None
     row = session.one(find, owner=owner, hash=writing.content_hash(values))
     return row["seq"] if row else NOBODY
-
-
-def _above_of(row: Row, instructions: int | None, tools: int | None) -> Above:
-    receipt = receipt_of(row["receipt"])
-    # A turn that lost a reply to a deletion has lost its tools, too: nobody knows any more whether they were the same.
-    is_known = row["tools"] is not None or not (receipt and receipt.tools)
-    return Above(
-        epoch=_epoch_of(row),
-        same_instructions=row["instructions"] == instructions,
-        same_tools=is_known and row["tools"] == tools,
-        turn=row["turn"],
-        asked=row["asked"],
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        seen=receipt.seen if receipt else [],
-        is_strict=receipt is not None and receipt.mode == "strict",
-        is_cut=receipt is not None and any(out.why == "client" for out in receipt.left_out),
-    )
-
-
-def _epoch_of(row: Row) -> Epoch:
-    return Epoch(
-        id=row["id"],
-        model=row["model"],
-        reason=row["reason"],
-        span=span_of(row),
-        began=row["began_at"],
-    )

@@ -27,6 +27,7 @@ from palaver.server.app import ServerSettings, build_app
 from palaver.stores.ownership import Owner
 from palaver.stores.sql import SqlStore
 from palaver.stores.sqlite import SqliteDatabase
+from palaver.wiring.embeddings import embedding_name
 from palaver.wiring.models import catalog_of, snapshots_of
 from palaver.wiring.windows import window_of
 
@@ -252,4 +253,6 @@ def _chat_settings(config: Config) -> ChatSettings:
         window=window_of(config),
         titles=config.titles,
         title_model=config.title_model or None,
+        summary_model=config.summary_model or None,
+        embedding_model=embedding_name(config),
     )

@@ -33,6 +33,7 @@ from palaver.engines.llama import (
 from palaver.engines.llama.kv.opening import emptied
 from palaver.engines.pocket import POCKET
 from palaver.engines.scripted import ScriptedEngine
+from palaver.wiring.embeddings import check_embedding, embedding_file
 from palaver.wiring.upstreams import key_variable, upstreams_of
 from palaver.wiring.windows import windows_of
 
@@ -106,6 +107,8 @@ def catalog_of(config: Config, kept: Kept | None = None) -> tuple[ModelCatalog, 
     if config.llama_server:
         here[LLAMA_SERVER] = _llama_server(config, kept.llama_server if kept is not None else None)
     here.setdefault("pocket", _pocket(config, snapshots))
+    if (path := embedding_file(config)) is not None:
+        here.setdefault(usable_name(path.name), _gguf(config, path, usable_name(path.name), shared))
     fallbacks = {name: others.split("+") for name, others in config.fallback.items()}
     catalog = ModelCatalog(
         models=list(here.values()),
@@ -114,22 +117,25 @@ def catalog_of(config: Config, kept: Kept | None = None) -> tuple[ModelCatalog, 
         fallbacks=fallbacks,
         windows=windows_of(config),
     )
-    _check_title_model(config, here)
+    _check_named(config, here)
+    check_embedding(config, here)
     return catalog, default
 
 
-def _check_title_model(config: Config, here: Mapping[str, ModelSpec]) -> None:
-    """Raises ConfigError where `title_model` names no model, or one that makes no titles."""
-    name = config.title_model
-    while name in config.alias:
-        name = config.alias[name]
-    if not name or name.partition("/")[0] in config.upstream:
-        return
-    if name not in here:
-        raise ConfigError(f"title_model: there is no model {config.title_model!r}", setting="title_model")
-    engine = here[name].engine
-    if "titles" not in engine.capabilities and not isinstance(engine, GoneEngine):
-        raise ConfigError(f"title_model: {config.title_model} makes no titles", setting="title_model")
+def _check_named(config: Config, here: Mapping[str, ModelSpec]) -> None:
+    """Raises ConfigError where `title_model` or `summary_model` names no model, or one that makes no titles."""
+    for setting, said in (("title_model", config.title_model), ("summary_model", config.summary_model)):
+        name = said
+        while name in config.alias:
+            name = config.alias[name]
+        if not name or name.partition("/")[0] in config.upstream:
+            continue
+        if name not in here:
+            raise ConfigError(f"{setting}: there is no model {said!r}", setting=setting)
+        engine = here[name].engine
+        makes_titles = "titles" in engine.capabilities or isinstance(engine, GoneEngine)
+        if setting == "title_model" and not makes_titles:
+            raise ConfigError(f"title_model: {said} makes no titles", setting=setting)
 
 
 def _default(config: Config, added: list[AddedModel], shared: Shared) -> tuple[list[ModelSpec], str]:

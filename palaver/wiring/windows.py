@@ -21,6 +21,8 @@ def window_of(config: Config) -> WindowSettings:
         size=config.window_size or None,
         keep=config.window_keep,
         reserve=config.window_reserve or None,
+        summaries=config.summaries or None,
+        recall=config.recall,
         context_length_exceeded_behavior=config.context_length_exceeded_behavior,
     )
 

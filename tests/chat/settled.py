@@ -22,8 +22,8 @@ SOON = 20.0
 class WarmEngine(ScriptedEngine):
     """Answers by itself, and settles as it is told: at once, when it is let, or never an epoch to come."""
 
-    def __init__(self) -> None:
-        super().__init__(context=SIZE)
+    def __init__(self, size: int = SIZE) -> None:
+        super().__init__(context=size)
         self.capabilities |= {"settle"}
         self.settled: list[Window] = []
         self.answer: bool | Exception = True

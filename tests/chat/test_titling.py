@@ -60,7 +60,7 @@ class Home:
     async def done(self) -> None:
         """Wait until nothing is left to be named."""
         async with asyncio.timeout(SOON):
-            while self.chat._titling._working is not None:
+            while self.chat.between.titling._working is not None:
                 await asyncio.sleep(0.001)
 
 
@@ -75,7 +75,7 @@ async def home(tmp_path: Path, settings: ChatSettings) -> AsyncIterator[Home]:
     engine.capabilities |= {"titles"}
     store = WatchedStore(await SqliteDatabase.open(tmp_path / "palaver.db"))
     chat = Chat(store, OneModel(Model(name="puppet", served_as="puppet-7b", engine=engine)), settings)
-    chat._titling.quiet = 0.0
+    chat.between.titling.quiet.seconds = 0.0
     yield Home(chat, engine, store)
     await chat.close()
     await store.close()
@@ -291,15 +291,15 @@ async def test_deleting_the_question_takes_the_title_along_and_stops_what_makes_
 
 
 async def test_what_waits_and_is_deleted_is_not_asked_for(home: Home) -> None:
-    home.chat._titling.quiet = 3600.0
+    home.chat.between.titling.quiet.seconds = 3600.0
     for name in ("a", "b"):
         await home.ask(f"Of {name}", name)
     await Deletion(home.chat).conversation("local", (await home.conversation("a")).id)
-    assert set(home.chat._titling._waiting) == {(await home.conversation("b")).id}
+    assert set(home.chat.between.titling._waiting) == {(await home.conversation("b")).id}
     await home.chat.stop_turns("eve", "no")
-    assert len(home.chat._titling._waiting) == 1
+    assert len(home.chat.between.titling._waiting) == 1
     await home.chat.stop_turns("local", "no")
-    assert not home.chat._titling._waiting
+    assert not home.chat.between.titling._waiting
 
 
 async def test_nothing_is_asked_for_once_it_is_closed(home: Home) -> None:
@@ -309,14 +309,14 @@ async def test_nothing_is_asked_for_once_it_is_closed(home: Home) -> None:
     await home.chat.close()
     assert play.closed.is_set()
     await live.ended()
-    assert home.chat._titling._working is None
+    assert home.chat.between.titling._working is None
     assert len(home.titles) == 1
 
 
 async def test_a_title_waits_until_it_is_quiet(home: Home) -> None:
-    home.chat._titling.quiet = 3600.0
+    home.chat.between.titling.quiet.seconds = 3600.0
     await home.ask()
     await asyncio.sleep(0.05)
     assert home.titles == []
-    assert home.chat._titling._working is not None
+    assert home.chat.between.titling._working is not None
     assert msgspec.structs.asdict(home.chat.settings)["titles"] == "model"

@@ -13,6 +13,7 @@ from typing import Any
 import requests
 from schemathesis import Case
 
+from palaver.chat import ChatSettings
 from palaver.server.app import ServerSettings
 from tests.server.conftest import KEY, opened
 
@@ -34,10 +35,13 @@ AFTER = {
     "/v1/conversations/{conversation}/tree": "message",
     "/v1/conversations/{conversation}/leaves": "reply",
     "/v1/responses/{id}/input_items": "message",
+    "/v1/search": "hit",
+    "/v1/conversations/{conversation}/search": "hit",
 }
 """What a list goes on after."""
 NAMED = {
     "conversation": "conversation",
+    "q": "words",
     "to": "reply",
     "model": "model",
     "parent": "message",
@@ -84,7 +88,8 @@ def door(folder: Path) -> Iterator[str]:
 
     async def serve() -> None:
         nonlocal address
-        async with opened(folder, ServerSettings(version="1", api_keys=(KEY,)), script=SCRIPT) as serving:
+        settings = ServerSettings(version="1", api_keys=(KEY,))
+        async with opened(folder, settings, ChatSettings(summary_model="scripted"), script=SCRIPT) as serving:
             address = serving.address
             started.set()
             await ended.wait()
@@ -128,7 +133,11 @@ def store_some(http: requests.Session, address: str) -> dict[str, str]:
     seen = http.get(f"{address}/v1/chat/completions/{completion['id']}/messages").json()["data"]
     shown = http.get(f"{address}/v1/conversations/{of_anna}/items?user=anna").json()["data"]
     (file,) = [part["file_id"] for item in shown for part in item.get("content", ()) if "file_id" in part]
+    summary, _ = post(f"/v1/conversations/{conversation}/summaries", {"to": messages[0]["id"]})
+    hits = http.get(f"{address}/v1/search?q=hello&include_tasks=true").json()["data"]
     return {
+        "words": "hello",
+        "hit": hits[0]["id"],
         "model": "scripted",
         "user": "anna",
         "owner": "guest",
@@ -140,6 +149,7 @@ def store_some(http: requests.Session, address: str) -> dict[str, str]:
         "reply": messages[0]["id"],
         "asked": seen[0]["id"],
         "file": file,
+        "summary": summary["id"],
         "key": key["id"],
     }
 
@@ -161,6 +171,8 @@ def good_body(path: str, stored: dict[str, str]) -> dict[str, Any]:
         "/v1/conversations/{conversation}/head": {"message": stored["message"]},
         "/v1/conversations/{conversation}/fork": {"message": stored["message"]},
         "/v1/conversations/{conversation}/window": {"mode": "auto"},
+        "/v1/conversations/{conversation}/summaries": {"to": stored["reply"]},
+        "/v1/conversations/{conversation}/summaries/{summary}": {"text": "Hello"},
         "/v1/retention": {"older_than_days": 1},
         "/v1/keys": {"name": "test"},
     }

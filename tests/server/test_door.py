@@ -120,6 +120,7 @@ STATUSES = {
     "StoreRefused": 500,
     "StoreTooNew": 500,
     "StoreUnavailable": 503,
+    "SummaryNotFound": 404,
     "TooManyRequests": 429,
     "TurnNotFound": 404,
     "TurnRunning": 409,
@@ -286,6 +287,13 @@ async def test_the_description_is_whole(door: Door) -> None:
     assert document["info"]["version"] == "1.2.3"
     assert {(method, path) for path, methods in document["paths"].items() for method in methods} == {
         ("post", "/v1/chat/completions"),
+        ("get", "/v1/search"),
+        ("get", "/v1/conversations/{conversation}/search"),
+        ("get", "/v1/conversations/{conversation}/summaries"),
+        ("post", "/v1/conversations/{conversation}/summaries"),
+        ("get", "/v1/conversations/{conversation}/summaries/{summary}"),
+        ("post", "/v1/conversations/{conversation}/summaries/{summary}"),
+        ("delete", "/v1/conversations/{conversation}/summaries/{summary}"),
         ("get", "/v1/chat/completions"),
         ("get", "/v1/chat/completions/{id}"),
         ("post", "/v1/chat/completions/{id}"),

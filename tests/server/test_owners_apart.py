@@ -22,9 +22,9 @@ from palaver.server.app import ServerSettings
 from tests.server.conftest import Door, opened
 
 LOCAL = {"authorization": "Bearer local-secret"}
-SECRETS = ("canary-question", "canary-answer", "canary-running", "canary-system")
+SECRETS = ("canary-question", "canary-answer", "canary-running", "canary-system", "canary-summary")
 NOBODYS = "01arz3ndektsv4rrffq69g5fav"
-IDS = re.compile(r"(conv_|msg_|turn_|chatcmpl-|resp_|key_|epoch_)[0-9a-z]{26}")
+IDS = re.compile(r"(conv_|msg_|turn_|chatcmpl-|resp_|key_|epoch_|sum_)[0-9a-z]{26}")
 MAY_NAME = ("conversation", "name", "palaver-conversation", "X-OpenWebUI-Chat-Id")
 """Fields and headers that give a new conversation its name, unless they have the form of its id."""
 MUST_BE_THERE = (
@@ -37,6 +37,11 @@ MUST_BE_THERE = (
     "after",
 )
 """Those that name something that is there."""
+
+
+ORDER = ("GET", "POST", "DELETE")
+"""What reads comes first: later messages of the prober's own hold the words, and search quotes them. What deletes comes
+last."""
 
 
 class Owner:
@@ -128,8 +133,15 @@ class Hers:
         epochs = (await ann.read(f"/v1/conversations/{conversation}/epochs"))["data"]
         _, keys = await ann.door.get("/v1/keys?owner=ann", LOCAL)
         bodies = [re.split("[_-]", turn)[1] for turn in turns]
+        store, end = ann.door.chat.store, items[-2]["id"]
+        living = len(await store.path("ann", end, attachments=False))
+        summary = await store.add_summary(
+            "ann", conversation, end, "canary-summary", model=None, living=living
+        )
+        assert summary is not None
         hers.ids = [
             conversation,
+            summary.id,
             plain["palaver-conversation"],
             *(item["id"] for item in items),
             *(item["id"] for item in (await ann.read("/v1/conversations/plans/messages"))["data"]),
@@ -146,7 +158,7 @@ class Hers:
         found = [
             await self.ann.read(f"/v1/conversations/{each}{path}")
             for each in (self.conversation, "plans")
-            for path in ("", "/messages?order=asc", "/tree", "/leaves", "/epochs")
+            for path in ("", "/messages?order=asc", "/tree", "/leaves", "/epochs", "/summaries")
         ]
         found.append(await self.ann.read("/v1/conversations?include_tasks=true&include_temporary=true"))
         done = next(id for id in self.ids if id.startswith("chatcmpl-"))
@@ -175,10 +187,19 @@ def bodies(schema: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return {name: smallest.get(name, "x") for name in needed}, texts
 
 
+def asking(operation: dict[str, Any], given: dict[str, str] | None = None) -> str:
+    """A query that is as small as can be, and what is `given`; nothing where that is nothing."""
+    needed = {
+        each["name"]: "x" for each in operation["parameters"] if each["in"] == "query" and each["required"]
+    }
+    query = needed | (given or {})
+    return "?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else ""
+
+
 def probes(document: dict[str, Any], words: list[str], own: list[str]) -> Iterator[tuple[Probe, bool]]:
     """Requests with each of these words wherever a text may stand, and whether it names what must be there.
 
-    Where a path takes two words, `own` ones stand beside them too. What deletes comes last.
+    Where a path takes two words, `own` ones stand beside them too.
     """
     schemas = document["components"]["schemas"]
     operations = [
@@ -187,7 +208,7 @@ def probes(document: dict[str, Any], words: list[str], own: list[str]) -> Iterat
         for method, operation in methods.items()
         if operation["security"] != [{}]
     ]
-    for method, path, operation in sorted(operations, key=lambda each: each[0] == "DELETE"):
+    for method, path, operation in sorted(operations, key=lambda each: ORDER.index(each[0])):
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
         body, fields = (
             bodies(schemas[content["schema"]["$ref"].rpartition("/")[2]]) if content else (None, [])
@@ -199,19 +220,22 @@ def probes(document: dict[str, Any], words: list[str], own: list[str]) -> Iterat
             there = bool(
                 set(places) - {"user", "owner"}
             )  # where those two are nobody, nothing is found of them
-            yield (method, path.format(**dict(zip(places, filled, strict=True))), body, {}), there
+            named = path.format(**dict(zip(places, filled, strict=True)))
+            yield (method, named + asking(operation), body, {}), there
         some = path.format(**dict.fromkeys(places, own[0])) if places else path
         for word in words:
             is_name = not IDS.fullmatch(word)
             for field in fields:
                 if is_name or word.startswith("conv_") or field not in MAY_NAME:
-                    yield (method, some, {**(body or {}), field: word}, {}), field in MUST_BE_THERE
+                    sent = {**(body or {}), field: word}
+                    yield (method, some + asking(operation), sent, {}), field in MUST_BE_THERE
             for each in operation["parameters"]:
                 name = each["name"]
                 if each["in"] == "query":
-                    yield (method, f"{some}?{name}={word}", body, {}), name in MUST_BE_THERE
+                    asked = asking(operation, {name: word})
+                    yield (method, some + asked, body, {}), name in MUST_BE_THERE
                 elif each["in"] == "header" and (is_name or word.startswith("conv_") or name not in MAY_NAME):
-                    yield (method, some, body, {name: word}), name in MUST_BE_THERE
+                    yield (method, some + asking(operation), body, {name: word}), name in MUST_BE_THERE
 
 
 def nobodys(word: str) -> str:
@@ -262,7 +286,8 @@ async def test_whatever_is_asked_with_her_words_is_answered_as_if_nobody_had_the
         admin = status == 403 and b"`admin`" in answer
         if must_be_there and sent <= set(hers.ids) and not admin:
             assert 400 <= status < 500, (probe, answer)
-        if must_be_there and sent <= set(hers.ids) and not admin and "?" not in probe[1]:
+        in_query = any(word in probe[1].partition("?")[2] for word in sent)
+        if must_be_there and sent <= set(hers.ids) and not admin and not in_query:
             assert status == 404, (probe, answer)
         assert status < 500
         assert admin or status != 403

@@ -29,7 +29,7 @@ ON = ChatSettings(titles="model")
 async def named(folder: Path, **more: Any) -> AsyncIterator[Door]:
     """A door where conversations get titles at once."""
     async with opened(folder, chat_settings=ON, **more) as door:
-        door.chat._titling.quiet = 0.0
+        door.chat.between.titling.quiet.seconds = 0.0
         yield door
 
 
@@ -46,7 +46,7 @@ async def conversation(door: Door) -> Any:
 
 async def until_named(door: Door) -> None:
     async with asyncio.timeout(30):
-        await until(lambda: door.chat._titling._working is None)
+        await until(lambda: door.chat.between.titling._working is None)
 
 
 async def test_lists_show_the_title_and_whose_it_is(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_with_models_on_this_machine(tmp_path: Path, model: str) -> None:
     async with assembly.running(config, private=True) as running:
         chat = running.chat
         assert chat.settings.titles == "model"
-        chat._titling.quiet = 0.0
+        chat.between.titling.quiet.seconds = 0.0
         engine = (await chat.catalog.find(running.owner.model)).engine
         assert ("titles" in engine.capabilities) is (model == "random")
         headers = {"authorization": f"Bearer {running.owner.key}"}
@@ -134,7 +134,7 @@ async def test_with_models_on_this_machine(tmp_path: Path, model: str) -> None:
                 async with http.post("/v1/chat/completions", json=body) as response:
                     assert response.status == 200
                 async with asyncio.timeout(60):
-                    await until(lambda: chat._titling._working is None)
+                    await until(lambda: chat.between.titling._working is None)
         found = await chat.store.conversation("local", "c")
         assert found.title
         if model == "pocket":

@@ -146,7 +146,7 @@ class WorkerEngine:
         given = embedding_input(texts, dimensions, self.gguf, self._planner.escape)
         parts = []
         for start in range(0, len(given), AT_ONCE):
-            await self._places.take(window)
+            await (self._places.take_ahead() if options.idle else self._places.take(window))
             try:
                 async with self._worker() as worker:
                     parts.append(await embed(worker, given[start : start + AT_ONCE]))

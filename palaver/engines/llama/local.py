@@ -10,7 +10,7 @@ import msgspec
 from palaver.core.errors import EngineUnavailable
 from palaver.core.turn import EngineEvent
 from palaver.core.window import Window
-from palaver.engines.base import Options
+from palaver.engines.base import Embedded, Options
 from palaver.engines.llama.embedding import embedding_settings
 from palaver.engines.llama.engine import TITLES, WorkerEngine
 from palaver.engines.llama.footprint import Footprint, fitting_context, footprint, token_bytes
@@ -90,11 +90,20 @@ class LlamaEngine(WorkerEngine):
         return super().capabilities - (frozenset() if self.settings.titles else TITLES)
 
     async def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
-        if options.idle and not self._supervisor.is_at_hand:
-            raise EngineUnavailable("Other models would have to make room for this one.")
+        self._check_at_hand(options)
         async with aclosing(super().generate(window, options)) as events:
             async for event in events:
                 yield event
+
+    async def embed(
+        self, texts: list[str] | list[list[int]], dimensions: int | None, window: Window, options: Options
+    ) -> Embedded:
+        self._check_at_hand(options)
+        return await super().embed(texts, dimensions, window, options)
+
+    def _check_at_hand(self, options: Options) -> None:
+        if options.idle and not self._supervisor.is_at_hand:
+            raise EngineUnavailable("Other models would have to make room for this one.")
 
     async def start(self) -> None:
         """Start the worker now. Raises EngineUnavailable where it cannot be."""

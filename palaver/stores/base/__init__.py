@@ -14,6 +14,8 @@ from palaver.stores.base.conversations import Conversations
 from palaver.stores.base.deletion import Deletion
 from palaver.stores.base.keys import ApiKey, ApiKeys, NewApiKey
 from palaver.stores.base.reading import Reading
+from palaver.stores.base.search import ConversationName, Match, Matches, Scope, Search, SearchRole, TitleMatch
+from palaver.stores.base.summaries import Summaries
 from palaver.stores.base.titles import Titles
 from palaver.stores.base.turns import Turns
 from palaver.stores.base.values import (
@@ -33,6 +35,7 @@ from palaver.stores.base.values import (
     Tried,
     TurnRecord,
 )
+from palaver.stores.base.vectors import Embedder, Unembedded, Vectors, VectorsOf
 from palaver.stores.base.windows import Windows
 
 __all__ = [
@@ -43,23 +46,44 @@ __all__ = [
     "Attempt",
     "Concurrency",
     "Conversation",
+    "ConversationName",
     "Deleted",
+    "Embedder",
     "Ending",
     "EpochRecord",
     "Item",
+    "Match",
+    "Matches",
     "NewApiKey",
     "Order",
     "OtherReply",
     "Prompt",
+    "Scope",
+    "SearchRole",
     "Store",
+    "TitleMatch",
     "TitledBy",
     "Tried",
     "TurnRecord",
+    "Unembedded",
+    "VectorsOf",
 ]
 
 
 class Store(
-    Turns, Windows, Reading, Branches, Conversations, Deletion, Titles, ApiKeys, Attachments, Protocol
+    Turns,
+    Windows,
+    Reading,
+    Branches,
+    Conversations,
+    Deletion,
+    Titles,
+    ApiKeys,
+    Attachments,
+    Search,
+    Vectors,
+    Summaries,
+    Protocol,
 ):
     """Where the tree is kept."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from palaver.core.epoch import Epoch
+from palaver.core.recall import Recall
 from palaver.core.receipt import Receipt
 from palaver.core.turn import Delta
 from palaver.stores.base.values import Admission, Admitted, Ending, Prompt, TurnRecord
@@ -43,8 +44,11 @@ class Turns(Protocol):
         Raises LeaseLost for a turn that does not run, is gone, or is another's.
         """
 
-    async def note_window(self, turn: str, lease: str, epoch: Epoch, receipt: Receipt) -> None:
-        """Keep what a running turn shows its model. Survives the process, not necessarily the machine.
+    async def note_window(
+        self, turn: str, lease: str, epoch: Epoch, receipt: Receipt, recalls: Sequence[Recall] = ()
+    ) -> None:
+        """Keep what a running turn shows its model, with what it had recalled for that. Survives the process, not
+        necessarily the machine.
 
         The last one counts. Raises LeaseLost.
         """

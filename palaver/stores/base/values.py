@@ -10,8 +10,10 @@ from palaver.core.epoch import Above, Epoch
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters, Tool
 from palaver.core.path import Step
+from palaver.core.recall import Note, Recall
 from palaver.core.receipt import Receipt
 from palaver.core.reply import Length, Reply
+from palaver.core.summaries import Summary
 from palaver.core.tree import History, Instruction
 from palaver.core.turn import FinishReason, TokenLogprob, TurnState, Usage
 from palaver.core.window_settings import WindowSettings
@@ -104,7 +106,10 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     ones above. `opening` are the system and developer messages that the path begins with, also those in the gap: they
     are shown as instructions are, in every window that the gap is not left out of. `continues` is the reply that it
     goes on with. `beside` is another turn that answered the same, as if it were the turn above. `window` are the
-    conversation's own settings.
+    conversation's own settings. `summaries` are those of the path that windows may show, the last ones.
+    `notes` are what was recalled on the path in the epoch `above`, `continued` what was
+    for the reply that is gone on with. `conversation` is the id of the one that it is of,
+    None for one that is yet to be made.
     """
 
     steps: list[Step]
@@ -115,14 +120,20 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     above: Above | None = None
     beside: Above | None = None
     window: WindowSettings | None = None
+    summaries: list[Summary] = []
+    notes: list[Note] = []
+    continued: list[Note] = []
+    conversation: str | None = None
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was deleted. A tombstone counts as a message."""
+    """How much was deleted. A tombstone counts as a message. `quoted_in` are the conversations that had quoted
+    something of it: their owners and ids."""
 
     conversations: int = 0
     messages: int = 0
     turns: int = 0
+    quoted_in: frozenset[tuple[str, str]] = frozenset()
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -140,6 +151,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     `tried` are the models that failed before it. `warnings` are what whoever asked should know although it went
     well. `first_token_at` and `ended_at` are in milliseconds since 1970; without the latter it ended when it is stored.
     `epoch` is what its window belongs to, and `receipt` says what that was; None where it came to no window.
+    `recalls` are what the turn had recalled, in that order.
     """
 
     turn: str
@@ -157,6 +169,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
     epoch: Epoch | None = None
     receipt: Receipt | None = None
+    recalls: list[Recall] = []
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):

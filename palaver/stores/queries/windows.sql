@@ -19,19 +19,23 @@ WITH RECURSIVE path (seq, parent, epoch) AS (
     WHERE path.epoch IS NULL
 )
 SELECT t.instructions, t.tools, t.prompt_tokens, t.completion_tokens, t.receipt, coalesce(q.depth, -1) AS asked,
-       t.id AS turn, e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at
+       t.id AS turn, e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at,
+       e.summary_version, e.summary_failed, s.id AS summary_id, s.stop AS summary_stop
 FROM path
 JOIN messages m ON m.seq = path.seq
 JOIN turns t ON t.seq = m.turn
 JOIN epochs e ON e.seq = path.epoch
+LEFT JOIN summaries s ON s.seq = e.summary
 LEFT JOIN messages q ON q.seq = t.question
 WHERE path.epoch IS NOT NULL
 
 -- name: turn_beside
 -- The latest other turn with an epoch that answered the same message, with that.
 SELECT t.instructions, t.tools, t.prompt_tokens, t.completion_tokens, t.receipt, coalesce(q.depth, -1) AS asked,
-       t.id AS turn, e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at
+       t.id AS turn, e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at,
+       e.summary_version, e.summary_failed, s.id AS summary_id, s.stop AS summary_stop
 FROM turns t JOIN epochs e ON e.seq = t.epoch LEFT JOIN messages q ON q.seq = t.question
+LEFT JOIN summaries s ON s.seq = e.summary
 WHERE t.question = :question AND t.seq IS NOT :turn
 ORDER BY t.seq DESC LIMIT 1
 
@@ -42,8 +46,11 @@ SELECT window_settings FROM conversations WHERE seq = :seq
 UPDATE conversations SET window_settings = :settings WHERE seq = :seq
 
 -- name: add_epoch
-INSERT INTO epochs (id, conversation, model, reason, start, gap_from, gap_to, began_at)
-VALUES (:id, :conversation, :model, :reason, :start, :gap_from, :gap_to, :began_at)
+INSERT INTO epochs (id, conversation, model, reason, start, gap_from, gap_to, began_at, summary, summary_version,
+                    summary_failed)
+VALUES (:id, :conversation, :model, :reason, :start, :gap_from, :gap_to, :began_at,
+        (SELECT seq FROM summaries WHERE id = :summary AND conversation = :conversation), :summary_version,
+        :summary_failed)
 ON CONFLICT (id) DO NOTHING
 
 -- name: epoch_with_id
@@ -63,9 +70,10 @@ SELECT seq FROM epochs WHERE conversation = :conversation AND id = :id
 -- name: epochs_before
 -- The latest first, each with the turns that it has.
 SELECT e.id, e.model, e.reason, e.start, e.gap_from, e.gap_to, e.began_at,
+       e.summary_version, e.summary_failed, s.id AS summary_id, s.stop AS summary_stop,
        (SELECT count(*) FROM turns t WHERE t.epoch = e.seq) AS turns,
        (SELECT t.id FROM turns t WHERE t.epoch = e.seq ORDER BY t.seq LIMIT 1) AS first_turn
-FROM epochs e
+FROM epochs e LEFT JOIN summaries s ON s.seq = e.summary
 WHERE e.conversation = :conversation AND e.seq < :seq
 ORDER BY e.seq DESC
 LIMIT :limit
