@@ -83,7 +83,8 @@ class Fitting:
             beginning = beginning.as_left_out()
         if mode == "strict" or not settings.summaries:
             beginning = beginning.with_summaries(())
-        may_offer = self.recalling is not None and offers(asked, model, standing, mode, size)
+        knows = self.recalling is not None and model.name not in self.recalling.refused
+        may_offer = knows and offers(asked, model, standing, mode, size)
         made = Making(asked, beginning, model, options, settings, size, offers_recall=may_offer)
         if mode == "strict":
             return self._kept_whole(made, *await strict(made, self._counting(made)))
@@ -97,6 +98,12 @@ class Fitting:
         return await self.recalling.for_question(
             fitted, "user" if asked.asks.recall == "always" else "setting"
         )
+
+    def offer_recall(self, model: Model, *, offers: bool) -> None:
+        """Whether this model is offered the tool for recall from now on, as far as that is asked for."""
+        if self.recalling is not None:
+            change = self.recalling.refused.discard if offers else self.recalling.refused.add
+            change(model.name)
 
     def begun(self, fitted: Fitted) -> None:
         """A turn shows its model this window."""

@@ -55,6 +55,8 @@ class Recalling:
     def __init__(self, store: Store, finding: Finding) -> None:
         self._store = store
         self._finding = finding
+        self.refused: set[str] = set()
+        """The models (their names) whose servers refuse tools."""
 
     async def for_question(self, fitted: Fitted, by: RecalledBy) -> Fitted:
         """The same window with quotes before its question, as far as anything fits. Raises StoreError."""

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from palaver.chat import HEAD, Chat, ChatSettings
-from palaver.core.errors import ContextLengthExceeded
+from palaver.core.errors import ContextLengthExceeded, EngineRefused
 from palaver.core.message import FunctionCall, ToolCall
 from palaver.core.parameters import Format, Tool
 from palaver.core.recall import Quote, Quoted, told
@@ -380,6 +380,39 @@ class TestATool:
         again = await talker.engine.play(len(talker.engine.plays))
         assert "Garfield" not in again.window.messages[-1].text
         again.finish(usage=Usage(140, 5))
+
+    async def test_a_model_whose_server_takes_no_tools_is_asked_without(self, talker: Talker) -> None:
+        await talker.say(FACT)
+        await talker.fill(4)
+        number = len(talker.engine.plays)
+        for turn in range(20):
+            live, play = await talker.ask(f"topic{turn} " * 120)
+            if play.window.tools:
+                break
+            play.say("Fine. " * 100)
+            play.finish(usage=Usage(sum(len(m.text.split()) for m in play.window.messages), 100))
+            await live.ended()
+        play.fail(EngineRefused("does not support tools", status=400))
+        number = len(talker.engine.plays)
+        again = await talker.engine.play(number)
+        assert not again.window.tools
+        again.say("Fine.")
+        again.finish(usage=Usage(100, 1))
+        assert (await live.ended()).error is None
+        assert not receipt_of(live).offers_recall
+        await talker.say("And now?")
+        assert not talker.engine.plays[-1].window.tools
+
+    async def test_what_is_refused_for_something_else_is_told(self, talker: Talker) -> None:
+        await talker.say(FACT)
+        await talker.fill()
+        live, play = await talker.ask("What?")
+        play.fail(EngineRefused("no such thing", status=400))
+        again = await talker.engine.play(len(talker.engine.plays))
+        again.fail(EngineRefused("no such thing", status=400))
+        assert str((await live.ended()).error) == "no such thing"
+        _, play = await talker.ask("What?")
+        assert [tool.name for tool in play.window.tools] == ["recall"]
 
     async def test_calls_of_the_clients_tools_go_to_the_client(self, talker: Talker) -> None:
         theirs = Tool(name="add")
