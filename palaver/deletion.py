@@ -140,9 +140,7 @@ class Deletion:
         there = {(each.owner, each.conversation) for each in held if each.conversation}
         erased = 0
         for owner, conversation in sorted(there | self._chat.settling):
-            try:
-                await self._store.conversation(owner, conversation)
-            except ConversationNotFound:
+            if await self._is_gone(owner, conversation):
                 await self._chat.stop_turns(owner, DELETED, conversation=conversation)
                 erased += await self._erased(owner, conversation)
         return erased

@@ -139,8 +139,7 @@ class Settling:
         if fitted.receipt.mode == "strict":  # clients seldom send thoughts back
             reply = msgspec.structs.replace(reply, reasoning=None, reasoning_content=None)
         engine = turn.model.engine
-        fresh = fitted.notes[len(fitted.notes) - fitted.fresh :]
-        shown = (*fitted.window.messages, rest_of(reply, fresh))
+        shown = (*fitted.window.messages, rest_of(reply, fitted.own_notes))
         window = msgspec.structs.replace(fitted.window, messages=shown)
         try:
             is_done = not _settles(turn) or await engine.settle(window, fitted.options)

@@ -48,14 +48,14 @@ class Finding:
     async def find(self, owner: str, query: Query, scope: Scope, *, limit: int = BEST) -> Matches:
         """The messages that fit best, the best first. Raises ConversationNotFound, StoreError."""
         matches = await self._store.search(owner, query, scope, limit=BEST)
-        known = {match.number: match for match in matches.found}
-        scores = smoothed(matches.found)
         near = None
         if self._meaning is not None and not query.phrases:  # a phrase has to be there, word for word
             near = await self._meaning.near(owner, query, scope, matches.found, patience=self._patience)
+        # Of what both found, that which the words did is shown.
+        known = {match.number: match for match in (*(near or ()), *matches.found)}
+        scores = smoothed(matches.found, also=near or ())
         if near:
-            known |= {match.number: match for match in near if match.number not in known}
-            scores = blended(smoothed(matches.found, also=near), smoothed(near))
+            scores = blended(scores, smoothed(near))
         best = ranked(known.values(), scores)
         found = [
             msgspec.structs.replace(match, score=scores.get(match.number, 0.0)) for match in best[:limit]

@@ -34,9 +34,14 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     room: int | None = None
 
     @property
+    def own_notes(self) -> list[Note]:
+        """What was recalled for this turn."""
+        return self.notes[len(self.notes) - self.fresh :]
+
+    @property
     def recalls(self) -> list[Recall]:
-        """What this turn had recalled, as it is kept."""
-        return [note.recall for note in self.notes[len(self.notes) - self.fresh :]]
+        """The same, as it is kept."""
+        return [note.recall for note in self.own_notes]
 
     def with_note(self, note: Note, tokens: int) -> Fitted:
         """The same with one more note, which is about so many `tokens` long."""

@@ -121,11 +121,16 @@ class Making:
         if self.size is None or prompt_tokens is None or self.most is None or not self.lowers:
             return self.options
         least = (self._reserve or 1) if is_estimate else 1  # an estimate may be far off
-        left = max(least, self.size - prompt_tokens)
-        if self.most <= left:
-            return self.options
-        parameters = msgspec.structs.replace(self.options.parameters, max_tokens=left)
-        return msgspec.structs.replace(self.options, parameters=parameters)
+        return shortened(self.options, max(least, self.size - prompt_tokens))
+
+
+def shortened(options: Options, left: int | None) -> Options:
+    """The options, with no longer reply than so many tokens; None for any length."""
+    most = options.parameters.max_tokens
+    if left is None or (most is not None and most <= left):
+        return options
+    parameters = msgspec.structs.replace(options.parameters, max_tokens=left)
+    return msgspec.structs.replace(options, parameters=parameters)
 
 
 def note_tokens(settings: WindowSettings, size: int | None) -> int:

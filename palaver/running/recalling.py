@@ -105,12 +105,13 @@ class Recalling:
         query = read_query(lookup.query, param="query")
         if not conversation or end is None or budget <= 0:
             return []
-        mine = (await self._store.conversation(window.owner, conversation)).end_user
-        # What is nobody's may be anybody's: only somebody who is named has other conversations.
-        is_everywhere = lookup.everywhere and mine is not None
+        mine = None
+        if lookup.everywhere:
+            # What is nobody's may be anybody's: only somebody who is named has other conversations.
+            mine = (await self._store.conversation(window.owner, conversation)).end_user
         scope = Scope(
-            end_user=mine if is_everywhere else None,
-            conversation=None if is_everywhere else conversation,
+            end_user=mine,
+            conversation=conversation if mine is None else None,
             since=lookup.since,
             before=lookup.before,
         )

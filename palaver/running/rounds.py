@@ -18,6 +18,7 @@ from palaver.core.reply import replies
 from palaver.core.turn import Accepted, ContentDelta, Delta, EngineEvent, Finish, ToolCallDelta, Usage
 from palaver.engines.base import Engine, Options
 from palaver.running.fitted import Fitted
+from palaver.running.making import shortened
 from palaver.running.recalling import Recalling
 
 ROUNDS = 3
@@ -86,7 +87,7 @@ class Rounds:
             self._calls_told = sieve.next_index
             self._before = (self._fitted, sieve)
             await self._answer(*self._before, room=self._room(finish.usage), enough=number == self._rounds)
-            options = _with_at_most(self._fitted.options, left)
+            options = shortened(self._fitted.options, left)
 
     async def _round(self, options: Options, number: int) -> AsyncGenerator[EngineEvent, None]:
         """The events of one round. What is quoted was estimated: where it is too much after all, it is left out."""
@@ -211,11 +212,3 @@ class _Sieve:
             call if call.id else msgspec.structs.replace(call, id=f"call_{place}")
             for place, call in enumerate(found)
         ]
-
-
-def _with_at_most(options: Options, left: int | None) -> Options:
-    most = options.parameters.max_tokens
-    if left is None or (most is not None and most <= left):
-        return options
-    parameters = msgspec.structs.replace(options.parameters, max_tokens=left)
-    return msgspec.structs.replace(options, parameters=parameters)

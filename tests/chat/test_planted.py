@@ -128,8 +128,8 @@ async def test_nothing_is_lost_and_what_is_deleted_is(home: Home) -> None:
     assert (await home.chat.store.search("local", query, Scope())).found == []
     assert (await home.chat.store.latest("local", query, Scope())).found == []
     assert await home.chat.store.excerpts("local", query, before[:1]) == {}
-    assert (
-        "<recalled" not in await recalled(home, 0) or gone not in (await recalled(home, 0)).split("Which")[0]
-    )
+    quotes, _, asked = (await recalled(home, 0)).rpartition("Which code had")
+    assert gone in asked
+    assert gone not in quotes
     left = await home.chat.store.tree("local", home.id, limit=1000)
     assert all(gone not in item.message.text or item.message.text.startswith("Which") for item in left)

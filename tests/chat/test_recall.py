@@ -384,7 +384,6 @@ class TestATool:
     async def test_a_model_whose_server_takes_no_tools_is_asked_without(self, talker: Talker) -> None:
         await talker.say(FACT)
         await talker.fill(4)
-        number = len(talker.engine.plays)
         for turn in range(20):
             live, play = await talker.ask(f"topic{turn} " * 120)
             if play.window.tools:
