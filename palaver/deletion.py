@@ -128,7 +128,13 @@ class Deletion:
         return await self._done(deleted)
 
     async def expired(self, now: int) -> Deleted:
-        """Delete temporary conversations whose time is over at `now` (milliseconds since 1970)."""
+        """Delete conversations whose time is over at `now` (milliseconds since 1970).
+
+        The turns of one that goes at a time that was set for it are stopped; a temporary one waits until they have
+        ended.
+        """
+        for owner, conversation in await self._store.overdue(now):
+            await self._chat.stop_turns(owner, DELETED, conversation=conversation)
         deleted = await self._store.delete_expired(now)
         await self.sweep()
         return await self._done(deleted)

@@ -183,6 +183,7 @@ async def user_plan(palaver: Palaver, user: str) -> Plan:
             user=user,
             include_tasks=True,
             include_temporary=True,
+            include_archived=True,
             limit=PAGE,
             after=found[-1]["id"] if found else None,
         )

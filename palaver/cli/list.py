@@ -25,6 +25,7 @@ def list_(
     show_all: Annotated[
         bool, typer.Option("--all", help="Also one-shot requests, which nothing has continued.")
     ] = False,
+    archived: Annotated[bool, typer.Option("--archived", help="Only those that are archived.")] = False,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many at most.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
@@ -32,20 +33,22 @@ def list_(
 ) -> None:
     """List conversations, last updated first.
 
-    Requests that nothing has continued, such as an app's for a title, are left out and counted.
+    Requests that nothing has continued, such as an app's for a title, are left out and counted; so is what is archived,
+    without being counted.
     """
     from palaver.cli.link import run
 
-    run(_list(config, limit, show_all, as_json), config)
+    run(_list(config, limit, show_all, archived, as_json), config)
 
 
-async def _list(config: Config, limit: int, show_all: bool, as_json: bool) -> None:
+async def _list(config: Config, limit: int, show_all: bool, archived: bool, as_json: bool) -> None:
     from palaver.cli.link import Link
     from palaver.cli.terminal import Terminal, wide
 
     async with Link(config) as link:
-        found = await conversations(link.palaver, limit, include_tasks=show_all)
-        hidden = "" if show_all else await hidden_count(link.palaver)
+        only = {"only": "archived"} if archived else {}
+        found = await conversations(link.palaver, limit, include_tasks=show_all, **only)
+        hidden = "" if show_all or archived else await hidden_count(link.palaver)
     terminal = Terminal()
     if as_json:
         terminal.say(json.dumps({"object": "list", "data": found}, ensure_ascii=False, indent=2))
@@ -55,17 +58,23 @@ async def _list(config: Config, limit: int, show_all: bool, as_json: bool) -> No
     if hidden:
         terminal.note(f"Left out: {hidden} that nothing has continued; --all lists them too.")
     elif not found:
-        terminal.note("No conversations yet.")
+        terminal.note("No archived conversations." if archived else "No conversations yet.")
 
 
-async def conversations(palaver: Palaver, limit: int, *, include_tasks: bool) -> list[dict[str, Any]]:
-    """The last `limit` conversations, whatever the size of a page is. Raises PalaverError."""
+async def conversations(
+    palaver: Palaver, limit: int, *, include_tasks: bool, **asked: Any
+) -> list[dict[str, Any]]:
+    """The last `limit` conversations, whatever the size of a page is; `asked` narrows them down.
+
+    Raises PalaverError.
+    """
     found: list[dict[str, Any]] = []
     more = True
     while more and len(found) < limit:
         page = await palaver.conversations(
             limit=min(PAGE, limit - len(found)),
             include_tasks=include_tasks,
+            **asked,
             after=found[-1]["id"] if found else None,
         )
         found += page["data"]

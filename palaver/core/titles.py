@@ -14,11 +14,11 @@ NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ufffd]|<\||\|>")
 """Pieces of a template, or of characters."""
 
 
-def shortened(text: str) -> str:
-    """A text in one line, as long as a title may be."""
+def shortened(text: str, most: int = TITLE_CHARACTERS) -> str:
+    """A text in one line of at most so many characters, by default as long as a title may be."""
     words = " ".join(text.split())
-    if len(words) > TITLE_CHARACTERS:
-        words = words[: TITLE_CHARACTERS - 1].rstrip() + "…"
+    if len(words) > most:
+        words = words[: most - 1].rstrip() + "…"
     return words
 
 

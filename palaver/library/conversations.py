@@ -16,7 +16,7 @@ class Conversations:
 
     async def conversations(self, **asked: Any) -> dict[str, Any]:
         """A page of conversations, last updated first: `limit`, `after`, `name`, `user`, `include_tasks`,
-        `include_temporary`."""
+        `include_temporary`, `include_archived`; `only` ``pinned``, ``archived``, ``tasks`` or ``temporary``."""
         return await self._get("GET", "/v1/conversations", params=query(asked))
 
     async def conversation(self, ref: str) -> dict[str, Any]:
@@ -33,12 +33,15 @@ class Conversations:
         return await self._get("POST", "/v1/conversations", json=body)
 
     async def update_conversation(
-        self, ref: str, *, metadata: Mapping[str, str] | None = None, title: str | None = None
+        self, ref: str, *, metadata: Mapping[str, str] | None = None, title: str | None = None, **more: Any
     ) -> dict[str, Any]:
-        """Set a conversation's notes, its title, or both; the conversation then. An empty title is that of its first
-        words again. Raises RequestError."""
+        """Set a conversation's notes or its title, or say whether it is `pinned` or `archived`; the conversation then.
+
+        An empty title is that of its first words again. With `expires_in` it is deleted so many seconds from now, and
+        with None it is kept. Raises RequestError.
+        """
         asked = {"metadata": metadata, "title": title}
-        body = {key: value for key, value in asked.items() if value is not None}
+        body = {key: value for key, value in asked.items() if value is not None} | more
         return await self._get("POST", path(ref), json=body)
 
     async def add_items(self, ref: str, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -87,12 +90,18 @@ class Conversations:
         """A page of the ends of a conversation's branches, the latest first: `limit`, `after`."""
         return await self._get("GET", path(ref) + "/leaves", params=query(asked))
 
-    async def set_head(self, ref: str, message: str) -> dict[str, Any]:
-        """Make a message (its id) the head of its conversation, which is returned.
+    async def map(self, ref: str) -> dict[str, Any]:
+        """The whole tree of a conversation, with messages that follow one upon the other drawn together."""
+        return await self._get("GET", path(ref) + "/map")
+
+    async def set_head(self, ref: str, message: str, *, newest: bool = False) -> dict[str, Any]:
+        """Make a message (its id) the head of its conversation, which is returned; with `newest` the leaf that came
+        last of those below it.
 
         Raises RequestError with code ``message_not_found`` for one of another conversation.
         """
-        return await self._get("POST", path(ref) + "/head", json={"message": message})
+        body = {"message": message} | ({"newest": True} if newest else {})
+        return await self._get("POST", path(ref) + "/head", json=body)
 
     async def fork(self, ref: str, message: str | None = None, *, name: str | None = None) -> dict[str, Any]:
         """Copy the path to a message (its id; by default the head) into a conversation of its own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -25,11 +25,16 @@ from palaver.server.headers import NAME_LENGTH
 from palaver.server.names import new_name
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
-from palaver.stores.base import Store
+from palaver.stores.base import Segment, Store
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class HeadRequest(msgspec.Struct, frozen=True):
     message: Annotated[str, Meta(description="The id of the message that becomes the head.")]
+    newest: Annotated[
+        bool, Meta(description="Have the leaf become the head that came last of those below the message.")
+    ] = False
 
 
 class ForkRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,34 @@ class ForkRequest(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)] | None,
         Meta(description="A name for the copy, which the end user has no conversation of yet."),
     ] = None
+
+
+class MapSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of messages, from `first` to `last`, of which only the last may have several right below it.
+
+    `parent` is the message above it, null where the conversation begins. `messages` counts also what is deleted.
+    `role` is that of its first message; `text` are the first words of the first user message in it, or else of the
+    first one. The latest message came at `updated_at`. `on_path` says whether the path to the head goes through it,
+    or ends in it.
+    """
+
+    first: str
+    last: str
+    parent: str | None
+    messages: int
+    role: Role
+    text: str
+    created_at: int
+    updated_at: int
+    on_path: bool
+
+
+class MapBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The tree of a conversation, its segments in the order in which they began."""
+
+    object: Literal["map"] = "map"
+    head: str | None
+    segments: list[MapSegment]
 
 
 _head = msgspec.json.Decoder(HeadRequest)
@@ -76,13 +109,25 @@ class Branches:
                 **common,
             ),
             Operation(
+                method="GET",
+                path="/conversations/{conversation}/map",
+                handler=self.map,
+                summary="The form of a conversation's tree",
+                description="All of it at once, with messages that follow one upon the other drawn together into "
+                "segments. One begins where the conversation does, and below a message that has several below it.",
+                query=ConversationQuery,
+                reply=MapBody,
+                **common,
+            ),
+            Operation(
                 method="POST",
                 path="/conversations/{conversation}/head",
                 handler=self.set_head,
                 scope="write",
                 summary="Choose a branch",
                 description="The message becomes the head: `/items` shows the path to it, and the next turn goes on "
-                "there. Any message will do, also one in the middle. Nothing is deleted.",
+                "there. Any message will do, also one in the middle; `newest` follows its branch to the end. Nothing "
+                "is deleted.",
                 query=ConversationQuery,
                 body=HeadRequest,
                 reply=ConversationBody,
@@ -120,11 +165,19 @@ class Branches:
         )
         return json_response(message_page(found, query.limit))
 
+    async def map(self, request: Request) -> Response:
+        query = decode_fields(request.query_params, ConversationQuery)
+        conversation = await find(self._store, request, query.user)
+        found = await self._store.map(exchange_of(request).owner, conversation.id)
+        return json_response(MapBody(head=found.head, segments=[_segment(each) for each in found.segments]))
+
     async def set_head(self, request: Request) -> Response:
         asked = decode(await read_body(request, self._settings.max_body_bytes), _head)
         query = decode_fields(request.query_params, ConversationQuery)
         conversation = await find(self._store, request, query.user)
-        moved = await self._store.set_head(exchange_of(request).owner, conversation.id, asked.message)
+        moved = await self._store.set_head(
+            exchange_of(request).owner, conversation.id, asked.message, newest=asked.newest
+        )
         return json_response(conversation_body(moved))
 
     async def fork(self, request: Request) -> Response:
@@ -137,3 +190,17 @@ class Branches:
             exchange_of(request).owner, conversation.id, asked.message, name=asked.name
         )
         return json_response(conversation_body(fork))
+
+
+def _segment(segment: Segment) -> MapSegment:
+    return MapSegment(
+        first=segment.first,
+        last=segment.last,
+        parent=segment.parent,
+        messages=segment.messages,
+        role=cast(Role, "tool" if segment.role == "function" else segment.role),
+        text=segment.text,
+        created_at=segment.created_at // 1000,
+        updated_at=segment.updated_at // 1000,
+        on_path=segment.is_on_path,
+    )

@@ -20,7 +20,7 @@ from palaver.server.items import content_parts
 from palaver.server.names import end_user_of
 from palaver.server.paging import page_of
 from palaver.server.route import path_value
-from palaver.stores.base import Conversation, Item, Store, TitledBy
+from palaver.stores.base import Conversation, Item, OpenTurn, Store, TitledBy
 
 Limit = Annotated[int, Meta(ge=1, le=100, description="How many at most.")]
 After = Annotated[str | None, Meta(description="The id of the last one of the page before.")]
@@ -44,8 +44,9 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
     `messages` counts those on the path to it.
 
     `titled_by` says who made its title: the first words of a question, a model, or the user. `is_task` is true while
-    nothing has continued its one question. `expires_at` is when a temporary one goes; null for one that is kept.
-    `window` is how its windows are chosen, where that was said for it.
+    nothing has continued its one question. `expires_at` is when a temporary one goes, or one that is to be deleted;
+    null for one that is kept. Lists leave out what is `archived`. `window` is how its windows are chosen, where that
+    was said for it.
     """
 
     id: str
@@ -61,15 +62,27 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
     head: str | None
     messages: int
     is_task: bool
+    pinned: bool
+    archived: bool
     expires_at: int | None
     window: WindowSettings | None
 
 
+class RunningTurn(msgspec.Struct, frozen=True):
+    """A turn that has not ended. `question` is the message it answers, null for one that waits."""
+
+    id: str
+    status: TurnState
+    question: str | None
+
+
 class ConversationDetail(ConversationBody, frozen=True, kw_only=True):
     """A conversation with the `instructions` of its latest turn: the system and developer messages that came
-    before the first question, which are no messages of the conversation."""
+    before the first question, which are no messages of the conversation. `running` are its turns that have not ended,
+    the oldest first."""
 
     instructions: list[Message]
+    running: list[RunningTurn]
 
 
 class ConversationPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,14 +93,39 @@ class ConversationPage(msgspec.Struct, frozen=True, kw_only=True):
     has_more: bool
 
 
+class MessageUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of a turn: of its prompt, of that those that were not computed again, of its replies, of those its
+    thinking. Null is what the engine does not say."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+
+
+class MessageTiming(msgspec.Struct, frozen=True, kw_only=True):
+    """When a turn began, in seconds since 1970, and how many milliseconds after that its first token came
+    (`first_token_ms`) and its end (`total_ms`). `thinking_ms` is how long it thought before its first text; null where
+    it did not, or where no text came. What nobody knows is null."""
+
+    started_at: int
+    first_token_ms: int | None
+    thinking_ms: int | None
+    total_ms: int | None
+
+
 class MessageBody(msgspec.Struct, frozen=True, kw_only=True):
     """A message. `content` has OpenAI's parts: ``input_text``, ``output_text``, ``refusal``, ``input_image``,
     ``input_file``; parts that it has no type for are as they were sent.
 
-    `parent` is the message before it. `turn` and `model` say what generated it, `turn_state` and
-    `finish_reason` how that ended: a reply is ``incomplete`` where something cut it off, and ``cancelled`` where
-    somebody stopped it. They are null for what a client sent. A `deleted` one has no content any more: what
-    stands below it holds its place.
+    `parent` is the message before it, `place` says how many stand before it. `turn` and `model` say what generated it,
+    `turn_state` and `finish_reason` how that ended: a reply is ``incomplete`` where something cut it off, and
+    ``cancelled`` where somebody stopped it. They are null for what a client sent. A `deleted` one has no content any
+    more: what stands below it holds its place.
+
+    The last ones are there where `include` asks for them. `siblings` are the ids of the messages that stand beside it
+    with a role like its own, itself among them, the oldest first. `usage` and `timing` are those of the turn that
+    generated it, null where none did or they are not known. `html` is the text of an assistant's message as safe HTML.
     """
 
     id: str
@@ -96,6 +134,7 @@ class MessageBody(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["completed", "incomplete", "in_progress"]
     content: list[dict[str, Any]]
     parent: str | None
+    place: int
     turn: str | None
     model: str | None
     turn_state: TurnState | None
@@ -106,6 +145,10 @@ class MessageBody(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
     tool_call_id: str | UnsetType = UNSET
+    siblings: list[str] | UnsetType = UNSET
+    usage: MessageUsage | UnsetType | None = UNSET
+    timing: MessageTiming | UnsetType | None = UNSET
+    html: str | UnsetType = UNSET
 
 
 class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,17 +191,21 @@ def conversation_body(conversation: Conversation) -> ConversationBody:
         head=conversation.head,
         messages=conversation.messages,
         is_task=conversation.one_shot,
+        pinned=conversation.pinned,
+        archived=conversation.archived,
         expires_at=None if expires is None else expires // 1000,
         window=conversation.window,
     )
 
 
 def conversation_detail(
-    conversation: Conversation, instructions: Sequence[Instruction]
+    conversation: Conversation, instructions: Sequence[Instruction], turns: Sequence[OpenTurn]
 ) -> ConversationDetail:
     body = conversation_body(conversation)
     return ConversationDetail(
-        **msgspec.structs.asdict(body), instructions=[instruction.message for instruction in instructions]
+        **msgspec.structs.asdict(body),
+        instructions=[instruction.message for instruction in instructions],
+        running=[RunningTurn(ids.as_chat_completion(turn.id), turn.state, turn.question) for turn in turns],
     )
 
 
@@ -170,6 +217,7 @@ def _item(item: Item, include: Collection[str]) -> MessageBody:
         status="completed" if item.state in (None, TurnState.COMPLETED) else "incomplete",
         content=content_parts(message, include),
         parent=item.parent,
+        place=item.depth,
         turn=ids.as_chat_completion(item.turn) if item.turn else None,
         model=item.model,
         turn_state=item.state,

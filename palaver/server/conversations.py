@@ -6,7 +6,7 @@ conversation's id, its name is taken too.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -23,29 +23,28 @@ from palaver.server.conversation_shapes import (
     ConversationDetail,
     ConversationPage,
     ConversationQuery,
-    MessagePage,
     Metadata,
     PageQuery,
     conversation_body,
     conversation_detail,
     conversation_page,
     find,
-    message_page,
 )
 from palaver.server.exchange import exchange_of
-from palaver.server.files import with_attachments
-from palaver.server.headers import NAME_LENGTH
+from palaver.server.headers import NAME_LENGTH, SOURCE_HEADERS, source_of
 from palaver.server.input_items import read_items
-from palaver.server.item_pages import Include, item_query
 from palaver.server.item_schemas import RawItem
 from palaver.server.names import checked_name, end_user_of, new_name
 from palaver.server.route import Operation, json_response
 from palaver.server.settings import ServerSettings
+from palaver.stores.base import Only
 
-Order = Annotated[Literal["asc", "desc"], Meta(description="From the first message on, or from the last.")]
 Tasks = Annotated[
     bool, Meta(description="Also requests that nothing has continued, such as an app's for a title.")
 ]
+LONGEST_EXPIRY = 365 * 24 * 60 * 60
+"""So many seconds ahead a conversation can be deleted."""
+CHOICES = {"only": get_args(Only)}
 Title = Annotated[str, Meta(max_length=NAME_LENGTH)]
 
 
@@ -53,14 +52,14 @@ class ConversationsQuery(PageQuery, frozen=True):
     name: Annotated[str | None, Meta(description="Only those of this name.")] = None
     include_tasks: Tasks = False
     include_temporary: Annotated[bool, Meta(description="Also those that go by themselves.")] = False
-
-
-class MessagesQuery(PageQuery, frozen=True):
-    order: Order = "desc"
-    to: Annotated[
-        str | None, Meta(description="The message that the path leads to; without it, the head.")
+    include_archived: Annotated[bool, Meta(description="Also those that are archived.")] = False
+    only: Annotated[
+        Only | None,
+        Meta(
+            description="Only those of one sort, also where lists leave them out otherwise: `pinned`, `archived`, "
+            "`tasks` (requests that nothing has continued), or `temporary`. Whatever it is, tasks are among them."
+        ),
     ] = None
-    include: Include = msgspec.field(default_factory=list)
 
 
 class ConversationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +100,18 @@ class ConversationUpdate(msgspec.Struct, frozen=True, kw_only=True):
             description="What lists call it from now on, whatever is asked there; empty for the first words again."
         ),
     ] = None
+    pinned: Annotated[bool | None, Meta(description="Whether it is pinned.")] = None
+    archived: Annotated[bool | None, Meta(description="Whether lists leave it out.")] = None
+    expires_in: Annotated[
+        Annotated[int, Meta(ge=1, le=LONGEST_EXPIRY)] | UnsetType | None,
+        Meta(
+            description="Have it deleted so many seconds from now, whatever is said in it meanwhile; until then lists "
+            "and searches leave it out, as they do temporary ones. Null: it is kept, also where it was temporary."
+        ),
+    ] = UNSET
 
+
+WHAT_CHANGES = "`metadata`, `title`, `pinned`, `archived` or `expires_in`"
 
 _create = msgspec.json.Decoder(ConversationRequest)
 _update = msgspec.json.Decoder(ConversationUpdate)
@@ -133,7 +143,7 @@ class Conversations:
                 summary="Make a conversation",
                 description="Turns go on in it by its id (`conversation`). It stays until it is deleted, also without "
                 "items, unless it is `temporary`.",
-                headers={"palaver-user": "As `user` in the body, which goes first."},
+                headers={"palaver-user": "As `user` in the body, which goes first.", **SOURCE_HEADERS},
                 body=ConversationRequest,
                 needs_body=False,
                 reply=ConversationBody,
@@ -160,34 +170,25 @@ class Conversations:
                 path=path,
                 handler=self.update,
                 scope="write",
-                summary="Change a conversation's notes or title",
-                description="It stays where it stands in lists.",
+                summary="Change what is said of a conversation",
+                description="It stays where it stands in lists. `expires_in` deletes it with some time to think again.",
                 query=ConversationQuery,
                 body=ConversationUpdate,
                 reply=ConversationBody,
                 **common,
             ),
-            Operation(
-                method="GET",
-                path=path + "/messages",
-                handler=self.messages,
-                summary="The messages of a conversation",
-                description="Those on the path to its head, or to another message (`to`), the last first unless "
-                "`order` says otherwise. `/tree` has all of them; `/items` has the same in OpenAI's form.",
-                query=MessagesQuery,
-                reply=MessagePage,
-                **common,
-            ),
         ]
 
     async def list(self, request: Request) -> Response:
-        query = decode_fields(request.query_params, ConversationsQuery)
+        query = decode_fields(request.query_params, ConversationsQuery, CHOICES)
         found = await self._store.conversations(
             exchange_of(request).owner,
             end_user=query.user or end_user_of(request.headers),
             name=query.name,
             one_shots=query.include_tasks,
             temporary=query.include_temporary,
+            archived=query.include_archived,
+            only=query.only,
             after=query.after,
             limit=query.limit + 1,
         )
@@ -210,7 +211,7 @@ class Conversations:
                 name=name,
                 title=asked.title,
                 metadata=asked.metadata,
-                source=request.headers.get("user-agent", "")[:NAME_LENGTH] or None,
+                source=source_of(request.headers),
                 temporary=int(self._chat.settings.keep_temporary) if asked.temporary else None,
             )
         return json_response(conversation_body(made))
@@ -218,31 +219,24 @@ class Conversations:
     async def retrieve(self, request: Request) -> Response:
         query = decode_fields(request.query_params, ConversationQuery)
         found = await find(self._store, request, query.user)
-        instructions = await self._store.last_instructions(exchange_of(request).owner, found.id)
-        return json_response(conversation_detail(found, instructions))
+        owner = exchange_of(request).owner
+        instructions = await self._store.last_instructions(owner, found.id)
+        turns = await self._store.open_turns(owner, found.id)
+        return json_response(conversation_detail(found, instructions, turns))
 
     async def update(self, request: Request) -> Response:
         asked = decode(await read_body(request, self._settings.max_body_bytes), _update)
         query = decode_fields(request.query_params, ConversationQuery)
         conversation = await find(self._store, request, query.user)
-        metadata = None if asked.metadata is UNSET else asked.metadata or {}
-        if metadata is None and asked.title is None:
-            raise InvalidRequest("Input required: `metadata` or `title`.", param="metadata")
+        if asked == ConversationUpdate():
+            raise InvalidRequest(f"Input required: {WHAT_CHANGES}.", param="metadata")
         changed = await self._store.update_conversation(
-            exchange_of(request).owner, conversation.id, metadata=metadata, title=asked.title
+            exchange_of(request).owner,
+            conversation.id,
+            metadata=None if asked.metadata is UNSET else asked.metadata or {},
+            title=asked.title,
+            pinned=asked.pinned,
+            archived=asked.archived,
+            expires_in=asked.expires_in,
         )
         return json_response(conversation_body(changed))
-
-    async def messages(self, request: Request) -> Response:
-        query, owner = item_query(request, MessagesQuery), exchange_of(request).owner
-        conversation = await find(self._store, request, query.user)
-        found = await self._store.items(
-            owner,
-            conversation.id,
-            to=query.to,
-            after=query.after,
-            limit=query.limit + 1,
-            order=query.order,
-        )
-        found = await with_attachments(self._store, owner, found, query.include)
-        return json_response(message_page(found, query.limit, query.include))

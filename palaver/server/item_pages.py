@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from palaver.core import ids
 from palaver.core.errors import InvalidRequest, MessageNotFound
-from palaver.server.body import decode_fields
+from palaver.server.body import Choices, decode_fields
 from palaver.server.conversation_shapes import Limit
 from palaver.server.files import with_attachments
 from palaver.server.items import IMAGES, ShownItem, items_of, shown_as
@@ -57,13 +57,13 @@ class ItemList(msgspec.Struct, frozen=True, kw_only=True):
     has_more: bool
 
 
-def item_query(request: Request, kind: type[T]) -> T:
+def item_query(request: Request, kind: type[T], choices: Choices | None = None) -> T:
     """The values of a query with an `include`. Raises InvalidRequest."""
     pairs = request.query_params.multi_items()
     values: dict[str, str | list[str]] = {name: value for name, value in pairs if name not in SEVERAL}
     if included := [value for name, value in pairs if name in SEVERAL]:
         values["include"] = included
-    return decode_fields(values, kind, CHOICES)
+    return decode_fields(values, kind, choices or CHOICES)
 
 
 def item_list(items: Sequence[ShownItem], limit: int | None = None) -> ItemList:

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from palaver.core import ids
 from palaver.core.errors import InvalidRequest, MessageNotFound
 from palaver.core.message import REFERENCE, canonical, path_keys, root_key
-from palaver.stores.base import Conversation, Item
+from palaver.core.segments import Entry, path_of, segments, telling
+from palaver.core.titles import shortened
+from palaver.stores.base import Conversation, Item, Map, Segment
 from palaver.stores.database import Row, Session, Verbs
 from palaver.stores.places import check_name_is_free
 from palaver.stores.reading import LAST, find_conversation, find_message
-from palaver.stores.rows import conversation_of, item_of, message_of, new_id, now
+from palaver.stores.rows import conversation_of, item_of, message_of, new_id, now, portions
 from palaver.stores.titles import title_of
 from palaver.stores.writing import instructions_above
+
+MAP_CHARACTERS = 80
+"""As much of a message stands in a map, in characters,"""
+ENOUGH = 4000
+"""of so many at its beginning: where words stand far apart, fewer of them."""
 
 
 class SqlBranches(Verbs):
@@ -33,10 +40,17 @@ class SqlBranches(Verbs):
             lambda s: _page(s, "leaves_before", find_conversation(s, owner, conversation), after, LAST, limit)
         )
 
-    async def set_head(self, owner: str, conversation: str, message: str) -> Conversation:
+    async def map(self, owner: str, conversation: str) -> Map:
+        return await self._database.read(lambda s: _map(s, find_conversation(s, owner, conversation)))
+
+    async def set_head(
+        self, owner: str, conversation: str, message: str, *, newest: bool = False
+    ) -> Conversation:
         def work(session: Session) -> Conversation:
             found = find_conversation(session, owner, conversation)
             head = living(session, found["seq"], message)
+            if newest and (leaf := session.one("newest_below", seq=head)):
+                head = leaf["seq"]
             session.run("set_head", seq=found["seq"], head=head, now=now())
             return conversation_of(find_conversation(session, owner, conversation))
 
@@ -65,6 +79,37 @@ def _page(
         start = cursor["seq"]
     rows = session.all(query, conversation=conversation["seq"], seq=start, limit=limit)
     return [item_of(row) for row in rows]
+
+
+def _map(session: Session, conversation: Row) -> Map:
+    """The tree in segments. What messages say is read of one of each only."""
+    rows = session.all("skeleton", conversation=conversation["seq"])
+    entries = [Entry(row["seq"], row["parent"], row["role"], row["deleted_at"] is not None) for row in rows]
+    drawn, path = segments(entries), path_of(entries, conversation["head_seq"])
+    by_number = {row["seq"]: row for row in rows}
+    told = [entry.number if (entry := telling(segment)) else None for segment in drawn]
+    texts = {
+        row["seq"]: shortened(message_of(row).text[:ENOUGH], MAP_CHARACTERS)
+        for some in portions([number for number in told if number is not None])
+        for row in session.all("bodies", messages=some)
+    }
+    return Map(
+        conversation["head"],
+        [
+            Segment(
+                first=by_number[segment[0].number]["id"],
+                last=by_number[segment[-1].number]["id"],
+                parent=by_number[above]["id"] if (above := segment[0].above) is not None else None,
+                messages=len(segment),
+                role=segment[0].role,
+                text=texts.get(number, "") if number is not None else "",
+                created_at=by_number[segment[0].number]["created_at"],
+                updated_at=max(by_number[entry.number]["created_at"] for entry in segment),
+                is_on_path=any(entry.number in path for entry in segment),
+            )
+            for segment, number in zip(drawn, told, strict=True)
+        ],
+    )
 
 
 def living(session: Session, conversation: int, message: str) -> int:

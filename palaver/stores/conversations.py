@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec import UNSET, UnsetType
+
 from palaver.core import ids
 from palaver.core.calls import check_results
 from palaver.core.errors import ConversationBusy, InvalidRequest
@@ -89,6 +91,9 @@ class SqlConversations(Verbs):
         *,
         metadata: Mapping[str, str] | None = None,
         title: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        expires_in: int | UnsetType | None = UNSET,
     ) -> Conversation:
         def work(session: Session) -> Conversation:
             found = find_conversation(session, owner, conversation)
@@ -96,6 +101,11 @@ class SqlConversations(Verbs):
                 session.run("set_metadata", seq=found["seq"], metadata=to_json(metadata))
             if title is not None:
                 _set_title(session, found["seq"], title)
+            if pinned is not None or archived is not None:
+                session.run("set_marks", seq=found["seq"], pinned=pinned, archived=archived)
+            if expires_in is not UNSET:
+                expires_at = None if expires_in is None else now() + expires_in * 1000
+                session.run("set_expiry", seq=found["seq"], expires_at=expires_at)
             return conversation_of(find_conversation(session, owner, conversation))
 
         return await self._database.write(work)

@@ -48,8 +48,11 @@ class Database(Protocol):
         Raises StoreUnavailable where readers stand in the way for too long.
         """
 
-    async def announce(self, address: str, key: str, model: str = "") -> None:
-        """Tell other processes on this machine where the owner of this store answers, and with which model."""
+    async def announce(self, address: str, key: str, model: str = "", *, is_private: bool = False) -> None:
+        """Tell other processes on this machine where the owner of this store answers, and with which model.
+
+        One that `is_private` answers this user's own commands only, for as long as another command needs it.
+        """
 
     async def withdraw(self) -> None:
         """Take back what `announce` told."""

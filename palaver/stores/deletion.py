@@ -175,6 +175,14 @@ class SqlDeletion(Verbs):
         await self._scrub()
         return done
 
+    async def next_expiry(self) -> int | None:
+        row = await self._database.read(lambda s: s.one("next_expiry"))
+        return None if row is None else row["expires_at"]
+
+    async def overdue(self, now: int) -> list[tuple[str, str]]:
+        rows = await self._database.read(lambda s: s.all("overdue_conversations", now=now))
+        return [(row["owner"], row["id"]) for row in rows]
+
     async def _gone(self, work: Callable[[Session], Deleted]) -> Deleted:
         done = await self._database.write(work)
         await self._scrub()

@@ -71,6 +71,7 @@ def finish(session: Session, ending: Ending) -> None:
         epoch=epoch,
         receipt=receipt,
         first_token_at=ending.first_token_at,
+        first_text_at=ending.first_text_at,
         ended_at=now() if ending.ended_at is None else ending.ended_at,
     )
     drop_other_epoch(session, held, epoch)

@@ -18,12 +18,13 @@ from palaver.core.errors import StoreOwned
 
 class Owner(msgspec.Struct, frozen=True):
     """Where the owner of a store answers: a base URL, the key that this machine's user may use, and the name of
-    the model that answers there where none is named."""
+    the model that answers there where none is named. One that `is_private` answers this user's own commands only."""
 
     address: str
     key: str
     pid: int
     model: str = ""
+    is_private: bool = False
 
 
 class Ownership:
@@ -50,13 +51,13 @@ class Ownership:
         note.unlink(missing_ok=True)
         return cls(lock, note)
 
-    def announce(self, address: str, key: str, model: str = "") -> None:
+    def announce(self, address: str, key: str, model: str = "", *, is_private: bool = False) -> None:
         """Write the note, readable by this user only. Raises OSError."""
         temporary = self._note.with_suffix(".tmp")
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(Owner(address, key, os.getpid(), model)))
+            file.write(msgspec.json.encode(Owner(address, key, os.getpid(), model, is_private)))
         temporary.replace(self._note)
 
     def withdraw(self) -> None:

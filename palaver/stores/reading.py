@@ -12,7 +12,7 @@ from palaver.core.errors import (
     TurnNotFound,
 )
 from palaver.core.tree import Instruction
-from palaver.stores.base import Conversation, Item, Order, TurnRecord
+from palaver.stores.base import Conversation, Item, Only, Order, TurnRecord
 from palaver.stores.database import Row, Session, Verbs
 from palaver.stores.rows import (
     conversation_of,
@@ -25,6 +25,9 @@ from palaver.stores.rows import (
     turn_of,
 )
 from palaver.stores.writing import waiting_input
+
+LISTS = {"pinned": "list_pinned", "archived": "list_archived"}
+"""Sorts of conversations that have an index of their own."""
 
 LAST = (1 << 63) - 1
 """Comes after every time and every sequence number."""
@@ -41,6 +44,8 @@ class SqlReading(Verbs):
         name: str | None = None,
         one_shots: bool = False,
         temporary: bool = False,
+        archived: bool = False,
+        only: Only | None = None,
         after: str | None = None,
         limit: int = 20,
     ) -> list[Conversation]:
@@ -49,12 +54,14 @@ class SqlReading(Verbs):
             if after and cursor is None:
                 raise ConversationNotFound(f"No conversation has the id {after}.", param="after")
             rows = session.all(
-                "list_conversations",
+                LISTS.get(only or "", "list_conversations"),
                 owner=owner,
                 end_user=end_user,
                 name=name,
-                one_shots=int(one_shots),
-                temporary=int(temporary),
+                one_shots=int(one_shots or only is not None),
+                temporary=int(temporary or only == "temporary"),
+                archived=int(archived),
+                only=only,
                 updated_at=cursor["updated_at"] if cursor else LAST,
                 seq=cursor["seq"] if cursor else LAST,
                 limit=limit,
@@ -76,13 +83,15 @@ class SqlReading(Verbs):
         to: str | None = None,
         after: str | None = None,
         since: int = 0,
+        at: int | None = None,
         limit: int = 20,
         order: Order = "desc",
     ) -> list[Item]:
         def work(session: Session) -> list[Item]:
             found = find_conversation(session, owner, conversation)
             end = found["head_seq"] if to is None else find_message(session, found["seq"], to)["seq"]
-            seq, depth = end, since - 1
+            first = since if at is None else max(since, _kept_since(session, end, at))
+            seq, depth = end, first - 1
             if after is not None:
                 cursor = session.one("on_path", seq=seq, id=after)
                 if cursor is None:
@@ -92,7 +101,7 @@ class SqlReading(Verbs):
                 rows = session.all("items_down_to", seq=end, depth=depth, limit=limit)
             else:
                 rows = session.all("items_up_from", seq=seq, limit=limit) if seq is not None else []
-            return [item_of(row) for row in rows if row["depth"] >= since]
+            return [item_of(row) for row in rows if row["depth"] >= first]
 
         return await self._database.read(work)
 
@@ -168,6 +177,13 @@ class SqlReading(Verbs):
             return instructions_of(row["body"]) if row else []
 
         return await self._database.read(work)
+
+
+def _kept_since(session: Session, end: int | None, at: int) -> int:
+    """The depth of the first message of the path to `end` that was kept at this time (milliseconds since 1970) or
+    later; beyond every depth where none was."""
+    row = session.one("first_kept_since", seq=end, at=at)
+    return LAST if row is None or row["depth"] is None else row["depth"]
 
 
 def _sent(session: Session, turn: Row, count: int) -> list[Row]:

@@ -158,6 +158,8 @@ def conversation_of(row: Row) -> Conversation:
         updated_at=row["updated_at"],
         expires_at=row["expires_at"],
         window=settings_of(row["window_settings"]),
+        pinned=bool(row["pinned"]),
+        archived=bool(row["archived"]),
     )
 
 
@@ -178,7 +180,7 @@ def turn_of(row: Row, reply: Item | None, others: list[OtherReply]) -> TurnRecor
         reply=reply,
         gap=gap_of(row),
         finish_reason=row["finish_reason"],
-        usage=_usage_of(row),
+        usage=usage_of(row),
         error_code=error.code,
         error_message=error.message,
         deltas=lengths_of(row["deltas"]),
@@ -202,7 +204,7 @@ def _waiting_with(input: str | None) -> list[Instruction]:
     return [*waits.passing, *waits.instructions]
 
 
-def _usage_of(row: Row) -> Usage | None:
+def usage_of(row: Row) -> Usage | None:
     if row["prompt_tokens"] is None:
         return None
     return Usage(

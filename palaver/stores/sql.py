@@ -9,6 +9,7 @@ from palaver.stores.conversations import SqlConversations
 from palaver.stores.deletion import SqlDeletion
 from palaver.stores.reading import SqlReading
 from palaver.stores.search import SqlSearch
+from palaver.stores.shown import SqlShown
 from palaver.stores.summaries import SqlSummaries
 from palaver.stores.titling import SqlTitles
 from palaver.stores.turns import SqlTurns
@@ -20,6 +21,7 @@ class SqlStore(
     SqlTurns,
     SqlWindows,
     SqlReading,
+    SqlShown,
     SqlBranches,
     SqlConversations,
     SqlDeletion,
@@ -32,8 +34,8 @@ class SqlStore(
 ):
     """Keeps the tree in a database. See `stores.base.Store` for the contract."""
 
-    async def announce(self, address: str, key: str, model: str = "") -> None:
-        await self._database.announce(address, key, model)
+    async def announce(self, address: str, key: str, model: str = "", *, is_private: bool = False) -> None:
+        await self._database.announce(address, key, model, is_private=is_private)
 
     async def withdraw(self) -> None:
         await self._database.withdraw()

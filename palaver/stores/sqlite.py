@@ -269,9 +269,9 @@ class SqliteDatabase:
         result: T = await write.future
         return result
 
-    async def announce(self, address: str, key: str, model: str = "") -> None:
+    async def announce(self, address: str, key: str, model: str = "", *, is_private: bool = False) -> None:
         with mapped_os_errors():
-            self._ownership.announce(address, key, model)
+            self._ownership.announce(address, key, model, is_private=is_private)
 
     async def withdraw(self) -> None:
         with mapped_os_errors():

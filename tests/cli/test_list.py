@@ -42,6 +42,28 @@ def test_what_is_listed_first_is_found(tmp_path: Path) -> None:
         assert palaver(tmp_path, "delete", bob, "--yes").returncode == 0
 
 
+def test_what_is_archived_is_listed_alone(tmp_path: Path) -> None:
+    with serving(tmp_path, *SCRIPTED) as (_, address):
+        address = address.removesuffix("/v1")
+        assert "No archived conversations." in palaver(tmp_path, "list", "--archived").stderr
+        ask(address, "mine", conversation="trip")
+        ask(address, "of before", conversation="old", user="bob")
+        with urllib.request.urlopen(f"{address}/v1/conversations?name=old") as response:
+            old = json.load(response)["data"][0]["id"]
+        request = urllib.request.Request(
+            f"{address}/v1/conversations/{old}", b'{"archived": true}', {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as response:
+            assert response.status == 200
+        assert [line.split()[0] for line in said(tmp_path, "list").splitlines()] == ["trip"]
+        (line,) = said(tmp_path, "list", "--archived").splitlines()
+        assert "of before" in line
+        (kept,) = json.loads(said(tmp_path, "list", "--archived", "--json"))["data"]
+        assert (kept["id"], kept["archived"]) == (old, True)
+        assert palaver(tmp_path, "delete", "--user", "bob", "--yes").returncode == 0
+        assert "No archived conversations." in palaver(tmp_path, "list", "--archived").stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -59,6 +59,64 @@ async def test_temporary_conversations_go_when_their_time_is_over(chat: Chat) ->
         assert await ids(chat.store) == left
 
 
+async def test_a_conversation_that_is_deleted_in_a_while_goes_to_the_second(chat: Chat) -> None:
+    kept, gone = [await Talker(chat.store).talk("hi", "hello", conversation=name) for name in "ab"]
+    await chat.store.update_conversation("local", gone, expires_in=60)
+    with capture_logs() as logs:
+        await keeper(chat, later=59).glance()
+        assert await ids(chat.store) == {kept, gone}
+        await keeper(chat, later=61).glance()
+        await keeper(chat, later=62).glance()
+    assert await ids(chat.store) == {kept}
+    assert [(entry["event"], entry["conversations"]) for entry in logs] == [
+        ("deleted conversations whose time is over", 1)
+    ]
+
+
+async def test_a_turn_that_nobody_here_works_on_holds_it_up(chat: Chat) -> None:
+    """Until that is closed."""
+    talker = Talker(chat.store)
+    running = await talker.admit([user("hi")])
+    await chat.store.update_conversation("local", running.conversation, expires_in=60)
+    await keeper(chat, later=61).glance()
+    assert await ids(chat.store) == {running.conversation}
+    await talker.end(running.turn, "hello")
+    await keeper(chat, later=61).glance()
+    assert await ids(chat.store) == set()
+
+
+async def test_it_looks_often_for_what_goes_at_its_time(chat: Chat) -> None:
+    gone = await Talker(chat.store).talk("hi", "hello")
+    looking = asyncio.create_task(keeper(chat, later=61).run(first=0, often=0.005))
+    await asyncio.sleep(0.05)
+    await chat.store.update_conversation("local", gone, expires_in=60)
+    while await ids(chat.store):
+        await asyncio.sleep(0.002)
+    looking.cancel()
+    await asyncio.wait((looking,))
+
+
+async def test_a_store_that_fails_is_let_alone_for_a_while(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+
+    async def failing(store: Any) -> int | None:
+        nonlocal looked
+        looked += 1
+        raise StoreFull
+
+    monkeypatch.setattr(type(chat.store), "next_expiry", failing)
+    with capture_logs() as logs:
+        looking = asyncio.create_task(keeper(chat).run(first=0, often=0.001))
+        while not looked:
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.05)
+        looking.cancel()
+        await asyncio.wait((looking,))
+    assert (looked, len(logs)) == (1, 1)
+
+
 async def test_what_is_older_than_is_kept_goes(chat: Chat) -> None:
     old = await Talker(chat.store).talk("hi", "hello")
     await keeper(chat, 2.5, later=2.5 * DAY - 60).look()

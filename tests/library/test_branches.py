@@ -78,6 +78,10 @@ async def test_the_head_can_be_moved_and_the_path_to_it_forked(palaver: Palaver)
     [question, reply] = await tree(palaver)
     moved = await palaver.set_head("trip", question["id"])
     assert (moved["name"], moved["messages"]) == ("trip", 1)
+    assert (await palaver.set_head("trip", question["id"], newest=True))["head"] == reply["id"]
+    (segment,) = (await palaver.map("trip"))["segments"]
+    assert (segment["first"], segment["last"], segment["text"]) == (question["id"], reply["id"], "one")
+    await palaver.set_head("trip", question["id"])
     fork = await palaver.fork("trip", reply["id"], name="other")
     assert (fork["name"], fork["messages"]) == ("other", 2)
     assert (await palaver.fork("trip"))["messages"] == 1

@@ -65,6 +65,18 @@ async def test_notes_and_title(palaver: Palaver) -> None:
     assert caught.value.param == "metadata"
 
 
+async def test_marks_and_a_time_to_go(palaver: Palaver) -> None:
+    made = await palaver.create_conversation(name="notes")
+    assert (await palaver.update_conversation("notes", pinned=True))["pinned"] is True
+    assert (await palaver.conversations(only="pinned"))["data"][0]["id"] == made["id"]
+    await palaver.update_conversation("notes", archived=True)
+    assert (await palaver.conversations())["data"] == []
+    assert len((await palaver.conversations(include_archived=True))["data"]) == 1
+    assert (await palaver.update_conversation("notes", expires_in=60))["expires_at"] is not None
+    assert (await palaver.conversations(only="archived"))["data"] == []
+    assert (await palaver.update_conversation("notes", expires_in=None))["expires_at"] is None
+
+
 async def test_a_name_is_taken_or_cannot_be_one(palaver: Palaver) -> None:
     assert (await palaver.create_conversation(name="notes"))["messages"] == 0
     with pytest.raises(RequestError) as caught:

@@ -86,9 +86,46 @@ async def test_the_head_can_be_chosen(door: Door) -> None:
     response, body = await door.post("/v1/conversations/trip/head", {"message": tree[3]["id"]})
     assert response.status == 200
     _, found = await door.get("/v1/conversations/trip")
-    assert body == {name: value for name, value in found.items() if name != "instructions"}
+    assert body == {name: value for name, value in found.items() if name not in ("instructions", "running")}
     assert (body["head"], body["messages"]) == (tree[3]["id"], 4)
     assert await pages(door, f"/v1/conversations/{conversation}/messages?order=asc") == tree[:4]
+
+
+async def test_the_head_can_be_the_newest_leaf_of_a_branch(door: Door) -> None:
+    _, tree = await branched(door)
+    for message, leaf in ((0, 5), (1, 5), (2, 3), (3, 3), (4, 5)):
+        body = {"message": tree[message]["id"], "newest": True}
+        response, moved = await door.post("/v1/conversations/trip/head", body)
+        assert (response.status, moved["head"]) == (200, tree[leaf]["id"])
+
+
+async def test_the_map_has_the_form_of_the_tree(door: Door) -> None:
+    _, tree = await branched(door)
+    response, found = await door.get("/v1/conversations/trip/map")
+    assert response.status == 200
+    ids, times = [each["id"] for each in tree], [each["created_at"] for each in tree]
+    assert found == {
+        "object": "map",
+        "head": ids[5],
+        "segments": [
+            {
+                "first": ids[first],
+                "last": ids[first + 1],
+                "parent": parent,
+                "messages": 2,
+                "role": "user",
+                "text": text,
+                "created_at": times[first],
+                "updated_at": times[first + 1],
+                "on_path": on_path,
+            }
+            for first, parent, text, on_path in (
+                (0, None, "1", True),
+                (2, ids[1], "2", False),
+                (4, ids[1], "other", True),
+            )
+        ],
+    }
 
 
 async def test_a_fork_is_a_conversation_of_its_own(door: Door) -> None:
@@ -121,6 +158,7 @@ async def test_a_fork_needs_neither_a_message_nor_a_name(door: Door) -> None:
         ("head", {}, "message"),
         ("head", {"message": None}, "message"),
         ("head", {"message": 5}, "message"),
+        ("head", {"message": "x", "newest": 1}, "newest"),
         ("fork", {"message": 5}, "message"),
         ("fork", {"name": ""}, "name"),
         ("fork", {"name": "x" * 513}, "name"),

@@ -40,9 +40,12 @@ async def test_a_conversation_has_this_shape(door: Door) -> None:
         "user": "ada",
         "messages": 2,
         "is_task": False,
+        "pinned": False,
+        "archived": False,
         "expires_at": None,
         "window": None,
         "instructions": [],
+        "running": [],
     }
 
 
@@ -114,6 +117,7 @@ async def test_messages_have_openais_shape_and_ours_beside_it(door: Door) -> Non
         "status": "completed",
         "content": [{"type": "input_text", "text": "Hello"}],
         "parent": None,
+        "place": 0,
         "turn": None,
         "model": None,
         "turn_state": None,
@@ -128,6 +132,7 @@ async def test_messages_have_openais_shape_and_ours_beside_it(door: Door) -> Non
         "status": "completed",
         "content": [{"type": "output_text", "text": "Hi.", "annotations": []}],
         "parent": parent,
+        "place": 1,
         "turn": response.headers["palaver-turn"],
         "model": "test/hand",
         "turn_state": "completed",

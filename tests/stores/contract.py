@@ -20,6 +20,7 @@ from tests.stores.contract_endings import Endings
 from tests.stores.contract_foresight import Foresight
 from tests.stores.contract_interleavings import Interleavings
 from tests.stores.contract_keys import ApiKeys
+from tests.stores.contract_marks import Expiring, Marks
 from tests.stores.contract_naming import Naming
 from tests.stores.contract_openings import Opening, Sending
 from tests.stores.contract_owners import OwnersApart
@@ -29,6 +30,7 @@ from tests.stores.contract_resends import Resends
 from tests.stores.contract_responses import Carrying, Forgetting
 from tests.stores.contract_search import Searching
 from tests.stores.contract_sequences import Sequences
+from tests.stores.contract_shown import Mapping, Shown
 from tests.stores.contract_titles import Titles
 from tests.stores.contract_turn_lists import TurnLists
 from tests.stores.contract_vectors import Vectors
@@ -71,6 +73,10 @@ class StoreContract(
     DeletingAttachments,
     Searching,
     Vectors,
+    Marks,
+    Expiring,
+    Shown,
+    Mapping,
 ):
     """Inherit it as `Test…`, and say how a store is opened and what it holds."""
 

@@ -103,6 +103,8 @@ CALLS: dict[str, list[tuple[Call, object]]] = {
     "update_conversation": [
         (lambda s, h: s.update_conversation(OTHER, h.conversation, title="x"), ConversationNotFound),
         (lambda s, h: s.update_conversation(OTHER, "notes", metadata={"a": "b"}), ConversationNotFound),
+        (lambda s, h: s.update_conversation(OTHER, h.conversation, expires_in=1), ConversationNotFound),
+        (lambda s, h: s.update_conversation(OTHER, h.conversation, pinned=True), ConversationNotFound),
     ],
     "turn": [
         (lambda s, h: s.turn(OTHER, h.turn), TurnNotFound),
@@ -172,6 +174,10 @@ CALLS: dict[str, list[tuple[Call, object]]] = {
     "last_instructions": [(lambda s, h: s.last_instructions(OTHER, h.conversation), ConversationNotFound)],
     "tree": [(lambda s, h: s.tree(OTHER, h.conversation), ConversationNotFound)],
     "leaves": [(lambda s, h: s.leaves(OTHER, h.conversation), ConversationNotFound)],
+    "map": [(lambda s, h: s.map(OTHER, h.conversation), ConversationNotFound)],
+    "open_turns": [(lambda s, h: s.open_turns(OTHER, h.conversation), ConversationNotFound)],
+    "siblings": [(lambda s, h: s.siblings(OTHER, h.messages), {})],
+    "figures": [(lambda s, h: s.figures(OTHER, [h.turn, h.running]), {})],
     "set_head": [(lambda s, h: s.set_head(OTHER, h.conversation, h.messages[0]), ConversationNotFound)],
     "fork": [
         (lambda s, h: s.fork(OTHER, h.conversation), ConversationNotFound),

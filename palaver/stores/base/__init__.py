@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from palaver.stores.base.attachments import Attachment, Attachments
-from palaver.stores.base.branches import Branches
+from palaver.stores.base.branches import Branches, Map, Segment
 from palaver.stores.base.conversations import Conversations
 from palaver.stores.base.deletion import Deletion
 from palaver.stores.base.keys import ApiKey, ApiKeys, NewApiKey
 from palaver.stores.base.reading import Reading
 from palaver.stores.base.search import ConversationName, Match, Matches, Scope, Search, SearchRole, TitleMatch
+from palaver.stores.base.shown import OpenTurn, Shown, TurnFigures
 from palaver.stores.base.summaries import Summaries
 from palaver.stores.base.titles import Titles
 from palaver.stores.base.turns import Turns
@@ -28,6 +29,7 @@ from palaver.stores.base.values import (
     Ending,
     EpochRecord,
     Item,
+    Only,
     Order,
     OtherReply,
     Prompt,
@@ -52,18 +54,23 @@ __all__ = [
     "Ending",
     "EpochRecord",
     "Item",
+    "Map",
     "Match",
     "Matches",
     "NewApiKey",
+    "Only",
+    "OpenTurn",
     "Order",
     "OtherReply",
     "Prompt",
     "Scope",
     "SearchRole",
+    "Segment",
     "Store",
     "TitleMatch",
     "TitledBy",
     "Tried",
+    "TurnFigures",
     "TurnRecord",
     "Unembedded",
     "VectorsOf",
@@ -74,6 +81,7 @@ class Store(
     Turns,
     Windows,
     Reading,
+    Shown,
     Branches,
     Conversations,
     Deletion,
@@ -87,8 +95,11 @@ class Store(
 ):
     """Where the tree is kept."""
 
-    async def announce(self, address: str, key: str, model: str = "") -> None:
-        """Tell other processes on this machine where the owner of this store answers, and with which model."""
+    async def announce(self, address: str, key: str, model: str = "", *, is_private: bool = False) -> None:
+        """Tell other processes on this machine where the owner of this store answers, and with which model.
+
+        One that `is_private` answers this user's own commands only, for as long as another command needs it.
+        """
 
     async def withdraw(self) -> None:
         """Take back what `announce` told: this process is about to end."""

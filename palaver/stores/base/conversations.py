@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from msgspec import UNSET, UnsetType
+
 from palaver.core.message import Message
 from palaver.stores.base.values import Conversation, Item
 
@@ -50,9 +52,14 @@ class Conversations(Protocol):
         *,
         metadata: Mapping[str, str] | None = None,
         title: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        expires_in: int | UnsetType | None = UNSET,
     ) -> Conversation:
         """Set what is said of a conversation (an id); what is None stays. It stays where it stands in lists.
 
         A `title` is the user's then: no words and no model take its place, and deleting a message does not take it
-        along. One that is empty makes room for the first words again. Raises ConversationNotFound.
+        along. One that is empty makes room for the first words again. With `expires_in` it is deleted so many seconds
+        from now (`Deletion.delete_expired`), whatever is said in it meanwhile; with None it is kept, also one that was
+        temporary. Raises ConversationNotFound.
         """

@@ -59,4 +59,17 @@ class Deletion(Protocol):
         """
 
     async def delete_expired(self, now: int) -> Deleted:
-        """Delete temporary conversations whose time is over, and attempts that are too old to be repeated."""
+        """Delete conversations whose time is over at `now`, and attempts that are too old to be repeated.
+
+        One with a turn that runs or waits stays.
+        """
+
+    async def next_expiry(self) -> int | None:
+        """When the next conversation goes, of all owners, in milliseconds since 1970; None where none does.
+
+        A temporary one with a turn that runs or waits does not go yet.
+        """
+
+    async def overdue(self, now: int) -> list[tuple[str, str]]:
+        """The conversations (owner and id) that go at a time that was set for them, which is over at `now`, and that
+        have a turn that runs or waits."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from palaver.core.tree import Instruction
-from palaver.stores.base.values import Conversation, Item, Order, TurnRecord
+from palaver.stores.base.values import Conversation, Item, Only, Order, TurnRecord
 
 
 class Reading(Protocol):
@@ -20,12 +20,15 @@ class Reading(Protocol):
         name: str | None = None,
         one_shots: bool = False,
         temporary: bool = False,
+        archived: bool = False,
+        only: Only | None = None,
         after: str | None = None,
         limit: int = 20,
     ) -> list[Conversation]:
         """Conversations of an owner, last updated first, after the one whose id is `after`.
 
-        One-shot and temporary ones are among them only where they are asked for.
+        One-shot, temporary and archived ones are among them only where they are asked for. `only` asks for one sort
+        of them, and for no others: also those that are one-shot, whichever it is.
 
         Raises ConversationNotFound for an unknown `after`.
         """
@@ -45,10 +48,12 @@ class Reading(Protocol):
         to: str | None = None,
         after: str | None = None,
         since: int = 0,
+        at: int | None = None,
         limit: int = 20,
         order: Order = "desc",
     ) -> list[Item]:
-        """Messages on a path of a conversation (an id), after the one whose id is `after`, from the depth `since` on.
+        """Messages on a path of a conversation (an id), after the one whose id is `after`, from the depth `since` on,
+        and from the first one on that was kept at the time `at` (milliseconds since 1970) or later.
 
         The path leads to the message `to`, by default to the head. Raises ConversationNotFound, MessageNotFound,
         and InvalidRequest (param ``after``) for a message not on that path.

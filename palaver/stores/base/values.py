@@ -25,6 +25,9 @@ it branches off at the last message that was answered, or it is refused."""
 
 TitledBy = Literal["words", "model", "user"]
 
+Only = Literal["pinned", "archived", "tasks", "temporary"]
+"""Conversations of one sort. Tasks are requests that nothing has continued; temporary are all that go at some time."""
+
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it came in, so that one that a client repeats is answered once.
@@ -149,7 +152,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is what answered, where that is not what was admitted; `served_as` the engine's own name of it.
     `tried` are the models that failed before it. `warnings` are what whoever asked should know although it went
-    well. `first_token_at` and `ended_at` are in milliseconds since 1970; without the latter it ended when it is stored.
+    well. `first_token_at`, `first_text_at` (the first text that is no thinking) and `ended_at` are in milliseconds
+    since 1970; without the last of them it ended when it is stored.
     `epoch` is what its window belongs to, and `receipt` says what that was; None where it came to no window.
     `recalls` are what the turn had recalled, in that order.
     """
@@ -166,6 +170,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     tried: list[Tried] = []
     warnings: list[str] = []
     first_token_at: int | None = None
+    first_text_at: int | None = None
     ended_at: int | None = None
     epoch: Epoch | None = None
     receipt: Receipt | None = None
@@ -192,6 +197,9 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """How its windows are chosen, where that was said."""
     titled_by: TitledBy | None = None
     """Who made its title: the first words of a question, a model, or the user; None where it has none."""
+    pinned: bool = False
+    archived: bool = False
+    """Whether lists leave it out until they are asked for it."""
 
 
 class EpochRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,22 @@ LIMIT :limit
 -- Whoever chooses a branch wants to go on with it: the conversation is no task.
 UPDATE conversations SET head = :head, one_shot = 0, updated_at = :now WHERE seq = :seq
 
+-- name: newest_below
+-- A message that is no tombstone and has the highest number of those below another, itself included: it is a leaf.
+WITH RECURSIVE below (seq) AS (
+    SELECT seq FROM messages WHERE seq = :seq
+    UNION ALL
+    SELECT m.seq FROM below JOIN messages m ON m.parent = below.seq
+)
+SELECT max(m.seq) AS seq FROM below b JOIN messages m ON m.seq = b.seq WHERE m.deleted_at IS NULL
+
+-- name: skeleton
+-- All messages of a conversation without what they say, in the order in which they came.
+SELECT seq, id, parent, role, deleted_at, created_at FROM messages WHERE conversation = :conversation ORDER BY seq
+
+-- name: bodies
+SELECT seq, body FROM messages WHERE seq IN (:messages)
+
 -- name: begin_fork
 -- What can be said of a fork only when its messages are there.
 UPDATE conversations

@@ -4,6 +4,13 @@ UPDATE conversations SET metadata = :metadata WHERE seq = :seq
 -- name: set_title
 UPDATE conversations SET title = :title, title_from = :title_from, titled_by = :titled_by WHERE seq = :seq
 
+-- name: set_marks
+UPDATE conversations SET pinned = coalesce(:pinned, pinned), archived = coalesce(:archived, archived) WHERE seq = :seq
+
+-- name: set_expiry
+-- When it goes, whatever is said in it meanwhile; NULL: it is kept.
+UPDATE conversations SET keep_seconds = NULL, expires_at = :expires_at WHERE seq = :seq
+
 -- name: first_questions
 -- What was asked first on the path to the head. Few of them have no words: a picture alone.
 WITH RECURSIVE path (seq, parent) AS (

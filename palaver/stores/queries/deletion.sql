@@ -189,7 +189,7 @@ DELETE FROM owners WHERE seq = :owner
 -- The oldest first. Where a turn runs or waits, somebody is there.
 SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
-       c.expires_at, c.window_settings, c.seq, c.owner, c.end_user AS end_user_seq
+       c.expires_at, c.window_settings, c.pinned, c.archived, c.seq, c.owner, c.end_user AS end_user_seq
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -209,6 +209,21 @@ SELECT c.seq, c.owner, c.end_user FROM conversations c
 WHERE c.expires_at < :now
   AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation = c.seq AND t.state IN ('queued', 'running'))
 ORDER BY c.expires_at LIMIT :limit
+
+-- name: next_expiry
+-- When the next one goes. A temporary one that is spoken in stays until that has ended.
+SELECT c.expires_at FROM conversations c
+WHERE c.expires_at IS NOT NULL
+  AND (c.keep_seconds IS NULL
+       OR NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation = c.seq AND t.state IN ('queued', 'running')))
+ORDER BY c.expires_at LIMIT 1
+
+-- name: overdue_conversations
+-- Those that go at a time that was set for them, which is over, and where a turn runs or waits.
+SELECT o.name AS owner, c.id FROM conversations c JOIN owners o ON o.seq = c.owner
+WHERE c.expires_at < :now AND c.keep_seconds IS NULL
+  AND EXISTS (SELECT 1 FROM turns t WHERE t.conversation = c.seq AND t.state IN ('queued', 'running'))
+ORDER BY c.expires_at
 
 -- name: remove_old_attempts
 DELETE FROM attempts

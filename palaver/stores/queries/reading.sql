@@ -1,7 +1,7 @@
 -- name: list_conversations
 SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
-       c.expires_at, c.window_settings
+       c.expires_at, c.window_settings, c.pinned, c.archived
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -10,6 +10,44 @@ WHERE o.name = :owner
   AND (:end_user IS NULL OR e.name = :end_user)
   AND (:name IS NULL OR c.name = :name)
   AND (:one_shots OR NOT c.one_shot)
+  AND (:temporary OR c.expires_at IS NULL)
+  AND (:archived OR NOT c.archived)
+  AND (:only IS NOT 'tasks' OR c.one_shot)
+  AND (:only IS NOT 'temporary' OR c.expires_at IS NOT NULL)
+  AND (c.updated_at, c.seq) < (:updated_at, :seq)
+ORDER BY c.updated_at DESC, c.seq DESC
+LIMIT :limit
+
+-- name: list_pinned
+-- Those that are pinned, by an index of them alone; also one that nothing has continued: somebody wants it.
+SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
+       coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
+       c.expires_at, c.window_settings, c.pinned, c.archived
+FROM conversations c
+JOIN owners o ON o.seq = c.owner
+LEFT JOIN end_users e ON e.seq = c.end_user
+LEFT JOIN messages h ON h.seq = c.head
+WHERE o.name = :owner AND c.pinned
+  AND (:end_user IS NULL OR e.name = :end_user)
+  AND (:name IS NULL OR c.name = :name)
+  AND (:temporary OR c.expires_at IS NULL)
+  AND (:archived OR NOT c.archived)
+  AND (c.updated_at, c.seq) < (:updated_at, :seq)
+ORDER BY c.updated_at DESC, c.seq DESC
+LIMIT :limit
+
+-- name: list_archived
+-- Likewise, of those that are archived.
+SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
+       coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
+       c.expires_at, c.window_settings, c.pinned, c.archived
+FROM conversations c
+JOIN owners o ON o.seq = c.owner
+LEFT JOIN end_users e ON e.seq = c.end_user
+LEFT JOIN messages h ON h.seq = c.head
+WHERE o.name = :owner AND c.archived
+  AND (:end_user IS NULL OR e.name = :end_user)
+  AND (:name IS NULL OR c.name = :name)
   AND (:temporary OR c.expires_at IS NULL)
   AND (c.updated_at, c.seq) < (:updated_at, :seq)
 ORDER BY c.updated_at DESC, c.seq DESC
@@ -23,7 +61,7 @@ WHERE o.name = :owner AND c.id = :id
 -- By id, else by name; where an end user is named, of theirs and, by id, of nobody's. Two lookups by index: an OR of both would read them all.
 SELECT c.id, c.name, c.title, c.titled_by, e.name AS end_user, c.source, c.one_shot, h.id AS head,
        coalesce(h.depth + 1, 0) AS messages, c.metadata, c.created_at, c.updated_at,
-       c.expires_at, c.window_settings, c.seq AS seq, c.head AS head_seq
+       c.expires_at, c.window_settings, c.pinned, c.archived, c.seq AS seq, c.head AS head_seq
 FROM conversations c
 JOIN owners o ON o.seq = c.owner
 LEFT JOIN end_users e ON e.seq = c.end_user
@@ -71,6 +109,15 @@ LEFT JOIN messages p ON p.seq = m.parent
 LEFT JOIN turns t ON t.seq = m.turn
 LEFT JOIN choices x ON x.reply = m.seq
 ORDER BY m.depth
+
+-- name: first_kept_since
+-- The depth of the first message of a path that was kept at a time or later.
+WITH RECURSIVE path (seq, parent, depth, created_at) AS (
+    SELECT seq, parent, depth, created_at FROM messages WHERE seq = :seq
+    UNION ALL
+    SELECT m.seq, m.parent, m.depth, m.created_at FROM path JOIN messages m ON m.seq = path.parent
+)
+SELECT min(depth) AS depth FROM path WHERE created_at >= :at
 
 -- name: on_path
 -- The depth of a message, if it stands on the path to another.

@@ -24,9 +24,10 @@ RETURNING seq
 SELECT head FROM conversations WHERE seq = :seq
 
 -- name: move_head
--- A request was threaded here: its question is the head. It stays a task only if it is asked again.
+-- A request was threaded here: its question is the head. It stays a task only if it is asked again. A temporary one is
+-- kept for longer then; not one that is deleted at a time that was set for it.
 UPDATE conversations
-SET head = :head, updated_at = :now, expires_at = :now + keep_seconds * 1000,
+SET head = :head, updated_at = :now, expires_at = coalesce(:now + keep_seconds * 1000, expires_at),
     one_shot = CASE WHEN :continued THEN 0 ELSE one_shot END,
     title_from = CASE WHEN title IS NULL THEN :title_from ELSE title_from END,
     title = coalesce(title, :title)
@@ -34,7 +35,8 @@ WHERE seq = :seq
 
 -- name: move_head_from
 -- Compare and set: only if nobody moved the head elsewhere meanwhile.
-UPDATE conversations SET head = :head, updated_at = :now, expires_at = :now + keep_seconds * 1000
+UPDATE conversations
+SET head = :head, updated_at = :now, expires_at = coalesce(:now + keep_seconds * 1000, expires_at)
 WHERE seq = :seq AND head IS :expected
 
 -- name: give_back_head

@@ -100,7 +100,7 @@ SET state = :state, lease = NULL, input = NULL, model = coalesce(:model, model),
     tried = :tried, reply = :reply, finish_reason = :finish_reason, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens, cached_tokens = :cached_tokens, reasoning_tokens = :reasoning_tokens,
     error = :error, warnings = :warnings, epoch = :epoch, receipt = :receipt, deltas = :deltas, logprobs = :logprobs, first_token_at = :first_token_at,
-    ended_at = :ended_at
+    first_text_at = :first_text_at, ended_at = :ended_at
 WHERE seq = :seq
 
 -- name: add_choice
