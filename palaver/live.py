@@ -17,7 +17,11 @@ from palaver.core.errors import PalaverError, StoreError, TurnCancelled, kept_er
 from palaver.core.receipt import Receipt
 from palaver.core.reply import Reply, deltas_of, replies
 from palaver.core.turn import Delta, FinishReason, TurnState, Usage
+from palaver.core.waiting import PROMPT, Waiting
 from palaver.stores.base import Item, TurnRecord
+
+LOOK_AGAIN = 0.25
+"""Seconds between looks at how much of a model is loaded: nobody tells of that."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +77,7 @@ class LiveReply:
         self.readers = 0
         self.holds = holds
         self._released = 0
+        self._waits_for = PROMPT
         self._on_left = on_left
         self._accepted = False
         self._waiters: set[asyncio.Future[None]] = set()
@@ -83,6 +88,22 @@ class LiveReply:
         if not self.holds or (self.outcome is not None and not isinstance(self.outcome.error, StoreError)):
             return len(self.events)
         return self._released
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What it waits for now; None once something of it has come, or the end."""
+        if self.events or self.outcome is not None:
+            return None
+        loaded = None if self._waits_for.what == "queue" else self.progress()
+        return self._waits_for if loaded is None else Waiting(what="loading", progress=loaded)
+
+    async def waits(self, known: Waiting | None = None) -> Waiting | None:
+        """What it waits for, once that is something else than is `known`; None at once when it waits for nothing."""
+        while (now := self.waiting) is not None and now == known:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN):
+                    await self._changed()
+        return now
 
     def hold(self) -> None:
         """From now on it `holds`: somebody reads it who may go on after this process."""
@@ -107,6 +128,12 @@ class LiveReply:
         """The engine took the request (writer)."""
         self._accepted = True
         self._wake()
+
+    def wait(self, waiting: Waiting = PROMPT) -> None:
+        """Say what it waits for now (writer). That its model is being loaded it finds out itself."""
+        if waiting != self._waits_for:
+            self._waits_for = waiting
+            self._wake()
 
     def publish(self, event: Delta) -> None:
         """Add an event (writer). Not to be called after `end`."""

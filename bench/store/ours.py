@@ -87,8 +87,8 @@ class Watched:
     async def scrub(self) -> None:
         await self._database.scrub()
 
-    async def announce(self, address: str, key: str, model: str = "") -> None:
-        await self._database.announce(address, key, model)
+    async def announce(self, address: str, key: str, model: str = "", *, is_private: bool = False) -> None:
+        await self._database.announce(address, key, model, is_private=is_private)
 
     async def withdraw(self) -> None:
         await self._database.withdraw()

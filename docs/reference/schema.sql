@@ -76,7 +76,7 @@ CREATE TABLE conversations (
     metadata    TEXT,                       -- JSON object of strings
     created_at  INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL
-, title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq), window_settings TEXT, titled_by TEXT) STRICT;
+, title_from INTEGER, keep_seconds INTEGER, expires_at INTEGER, instructions INTEGER REFERENCES instructions (seq), window_settings TEXT, titled_by TEXT, pinned INTEGER NOT NULL DEFAULT 0, archived INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TRIGGER title_added AFTER INSERT ON conversations WHEN new.title IS NOT NULL BEGIN
     INSERT INTO title_index (rowid, place, text)
@@ -93,6 +93,8 @@ CREATE TRIGGER title_removed AFTER DELETE ON conversations WHEN old.title IS NOT
     DELETE FROM title_index WHERE rowid = old.seq;
 END;
 
+CREATE INDEX conversations_archived ON conversations (owner, updated_at) WHERE archived;
+
 CREATE INDEX conversations_by_age ON conversations (updated_at);
 
 CREATE INDEX conversations_by_end_user ON conversations (end_user) WHERE end_user IS NOT NULL;
@@ -107,6 +109,8 @@ CREATE UNIQUE INDEX conversations_by_name ON conversations (owner, coalesce(end_
     WHERE name IS NOT NULL;
 
 CREATE INDEX conversations_by_update ON conversations (owner, updated_at);
+
+CREATE INDEX conversations_pinned ON conversations (owner, updated_at) WHERE pinned;
 
 CREATE TABLE deletions (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -346,7 +350,7 @@ CREATE TABLE turns (
     started_at        INTEGER,
     first_token_at    INTEGER,
     ended_at          INTEGER
-, continues INTEGER, tools INTEGER REFERENCES toolsets (seq), served_as TEXT, tried TEXT, warnings TEXT, logprobs TEXT, epoch INTEGER REFERENCES epochs (seq), receipt TEXT, inputs INTEGER, carried INTEGER REFERENCES instructions (seq), asked TEXT) STRICT;
+, continues INTEGER, tools INTEGER REFERENCES toolsets (seq), served_as TEXT, tried TEXT, warnings TEXT, logprobs TEXT, epoch INTEGER REFERENCES epochs (seq), receipt TEXT, inputs INTEGER, carried INTEGER REFERENCES instructions (seq), asked TEXT, first_text_at INTEGER) STRICT;
 
 CREATE INDEX turns_by_carried ON turns (carried) WHERE carried IS NOT NULL;
 

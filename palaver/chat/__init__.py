@@ -27,11 +27,11 @@ from palaver.chat.request import (
     history_of,
     is_stored,
 )
-from palaver.chat.resends import Resends, abandoned, is_unstored
+from palaver.chat.resends import Resends, answered, is_unstored
 from palaver.chat.settling import Settling
 from palaver.chat.summarising import Summarising
 from palaver.chat.texts import TextRequest
-from palaver.chat.waiting import LOOK_AGAIN, Queues
+from palaver.chat.waiting import Queues
 from palaver.chat.windows import Windows
 from palaver.core import ids
 from palaver.core.errors import EngineUnavailable, TooManyRequests
@@ -152,7 +152,9 @@ class Chat:
 
         turn = self._running_turn(request, model, admitted.conversation, admitted.turn, begin)
         turn.in_background = request.background
-        self._go(turn, lambda: self._queues.wake(admitted.conversation))
+        if admitted.state is TurnState.QUEUED:
+            self._queues.line_up(admitted.conversation, turn.live)
+        self._go(turn, lambda: self._queues.ended(admitted.conversation, admitted.turn))
         return turn.live
 
     def _running_turn(
@@ -197,16 +199,8 @@ class Chat:
         running = self._running.get(admitted.turn)
         if running is not None and not (is_unstored(running) and await running.stored(PATIENCE)):
             return running.live
-        record = await self.store.turn(owner, admitted.turn)
-        if not record.state.ended and admitted.lease == self.lease:
-            # Its end could not be stored: nothing more will come of it.
-            await self.store.finish(abandoned(admitted))
-            return None
-        while not record.state.ended:
-            await asyncio.sleep(LOOK_AGAIN)
-            record = await self.store.turn(owner, admitted.turn)
-        # One that has no answer to give is tried again.
-        return None if record.state in (TurnState.FAILED, TurnState.INCOMPLETE) else replayed(record)
+        record = await answered(self.store, owner, admitted, self.lease)
+        return None if record is None else replayed(record)
 
     def live(self, owner: str, turn: str) -> LiveReply | None:
         """The reply of a turn that runs in this process, or None."""

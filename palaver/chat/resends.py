@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from palaver.chat.waiting import LOOK_AGAIN
 from palaver.core.errors import StoreError
 from palaver.core.turn import TurnState
 from palaver.running import RunningTurn
-from palaver.stores.base import Admitted, Attempt, Ending
+from palaver.stores.base import Admitted, Attempt, Ending, Store, TurnRecord
 
 
 class Resends:
@@ -48,6 +51,23 @@ def is_unstored(turn: RunningTurn) -> bool:
     """Whether a turn has ended, and the store did not take that."""
     outcome = turn.live.outcome
     return outcome is not None and isinstance(outcome.error, StoreError)
+
+
+async def answered(store: Store, owner: str, admitted: Admitted, lease: str) -> TurnRecord | None:
+    """The turn that a request repeats, once it has ended; None where it has no answer to give, or nobody will end it.
+
+    `lease` is that of this process, which does not work on it.
+    """
+    record = await store.turn(owner, admitted.turn)
+    if not record.state.ended and admitted.lease == lease:
+        # Its end could not be stored: nothing more will come of it.
+        await store.finish(abandoned(admitted))
+        return None
+    while not record.state.ended:
+        await asyncio.sleep(LOOK_AGAIN)
+        record = await store.turn(owner, admitted.turn)
+    # One that has no answer to give is tried again.
+    return None if record.state in (TurnState.FAILED, TurnState.INCOMPLETE) else record
 
 
 def abandoned(turn: Admitted) -> Ending:

@@ -23,11 +23,13 @@ from palaver.core.turn import (
     ContentDelta,
     Finish,
     FinishReason,
+    Progress,
     ReasoningDelta,
     ToolCallDelta,
     TurnState,
     Usage,
 )
+from palaver.core.waiting import waiting_for
 from palaver.core.window import Window
 from palaver.engines.base import Model, Options
 from palaver.live import LiveReply, Outcome
@@ -136,6 +138,10 @@ class Texts:
                 async for event in events:
                     if isinstance(event, Accepted):
                         self._accept()
+                        continue
+                    if isinstance(event, Progress):
+                        if place == 0:  # as of several replies
+                            self._live.wait(waiting_for(event))
                         continue
                     if not is_echoed:
                         is_echoed = True

@@ -10,7 +10,9 @@ import structlog
 from palaver.chat.beginnings import beginning
 from palaver.core.errors import ConversationBusy, LeaseLost, StoreError, StoreRefused
 from palaver.core.tree import History
+from palaver.core.waiting import Waiting
 from palaver.core.window import Window
+from palaver.live import LiveReply
 from palaver.running import Beginning
 from palaver.stores.base import Store
 
@@ -29,15 +31,41 @@ class Queues:
         self._lease = lease
         self._max_wait = max_wait
         self._moved: dict[str, asyncio.Event] = {}
+        self._lines: dict[str, list[LiveReply]] = {}
+
+    def line_up(self, conversation: str, live: LiveReply) -> None:
+        """A queued turn is about to wait for its time (`due`); its readers hear how many go before it."""
+        self._lines.setdefault(conversation, []).append(live)
+        self._tell_line(conversation)
+
+    def _leave_line(self, conversation: str, turn: str) -> None:
+        line = self._lines.pop(conversation, [])
+        for live in line:
+            if live.turn == turn:
+                live.wait()
+        if left := [live for live in line if live.turn != turn]:
+            self._lines[conversation] = left
+            self._tell_line(conversation)
+
+    def _tell_line(self, conversation: str) -> None:
+        for place, live in enumerate(self._lines[conversation]):
+            live.wait(Waiting(what="queue", ahead=place + 1))  # and the one that is being answered
 
     async def due(self, window: Window, history: History, exact: bool) -> Beginning:
         """Wait until a queued turn may begin. Raises ConversationBusy when it has waited for too long."""
         assert window.conversation is not None
+        try:
+            await self._wait(window.conversation, window.turn)
+        finally:
+            self._leave_line(window.conversation, window.turn)
+        return await self.now(window, history, exact)
+
+    async def _wait(self, conversation: str, turn: str) -> None:
         deadline = asyncio.get_running_loop().time() + self._max_wait
         while True:
-            moved = self._moved.setdefault(window.conversation, asyncio.Event())
-            if await self._begin(window.turn):
-                return await self.now(window, history, exact)
+            moved = self._moved.setdefault(conversation, asyncio.Event())
+            if await self._begin(turn):
+                return
             if asyncio.get_running_loop().time() > deadline:
                 raise ConversationBusy(
                     f"The turn has waited {self._max_wait:g} seconds for others in this conversation.",
@@ -62,8 +90,9 @@ class Queues:
         prompt = await self._store.prompt(window.turn, self._lease)
         return await beginning(self._store, window.owner, history, prompt, exact=exact)
 
-    def wake(self, conversation: str) -> None:
+    def ended(self, conversation: str, turn: str) -> None:
         """A turn of this conversation has ended: who waits there looks again."""
+        self._leave_line(conversation, turn)  # it may never have waited
         moved = self._moved.pop(conversation, None)
         if moved is not None:
             moved.set()

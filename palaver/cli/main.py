@@ -22,6 +22,7 @@ from palaver.cli.head import head
 from palaver.cli.keys import keys
 from palaver.cli.list import list_
 from palaver.cli.models import models
+from palaver.cli.open import open_
 from palaver.cli.options import WHERE, passes_on
 from palaver.cli.restore import restore
 from palaver.cli.search import search
@@ -48,6 +49,7 @@ for command, name in (
     (chat, "chat"),
     (ask, "ask"),
     (serve, "serve"),
+    (open_, "open"),
     (list_, "list"),
     (search, "search"),
     (show, "show"),

@@ -97,7 +97,7 @@ def ready_lines(config: Config, address: str, model: str, created_keys: int | No
         f"  export TOGETHER_BASE_URL={address}",
         f"  export TOGETHER_API_KEY={key}",
         "",
-        f"page     {address}/docs",
+        f"page     {address}/",
         f"store    {config.store_path}",
         f"records  {RECORDED[config.record]} (record = {config.record})",
         f"model    {model}",

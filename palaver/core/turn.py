@@ -64,6 +64,19 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """The engine took the request: from here on no status code can tell of an error."""
 
 
+class InLine(msgspec.Struct, frozen=True, tag="in_line"):
+    """The engine has no free place: as many turns go before this one, where that is known."""
+
+    ahead: int | None = None
+
+
+class Prefilled(msgspec.Struct, frozen=True, tag="prefilled"):
+    """It has a place, and of the prompt's `of` tokens (0: not known yet) so many are in the KV cache now."""
+
+    done: int = 0
+    of: int = 0
+
+
 class TopLogprob(msgspec.Struct, frozen=True, omit_defaults=True):
     """A token that might have stood in a place. `logprob` is the natural logarithm of its probability; `bytes` is
     its UTF-8, where the engine tells it (a token may be a part of a character); `id` its number, likewise."""
@@ -132,4 +145,5 @@ class Finish(msgspec.Struct, frozen=True, omit_defaults=True, tag="finish"):
 
 
 Delta = ContentDelta | ReasoningDelta | ToolCallDelta
-EngineEvent = Accepted | Delta | Finish
+Progress = InLine | Prefilled
+EngineEvent = Accepted | Progress | Delta | Finish

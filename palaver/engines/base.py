@@ -129,6 +129,11 @@ class Engine(Protocol):
     def generate(self, window: Window, options: Options) -> AsyncGenerator[EngineEvent, None]:
         """Answer. Yields one `Accepted`, any number of deltas, then exactly one `Finish`.
 
+        Before the first delta, before `Accepted` or after it, may come any number of `InLine` and `Prefilled`: what is
+        waited for now, in place of what the last of them said. They say nothing about whether the request is taken: an
+        error may still follow, and who answers it with a status waits for `Accepted`. With several replies they are
+        about the first. An engine that cannot tell yields none; so may one that has the prompt read at once.
+
         With `n` of more than one the deltas of all replies come mixed, each with its choice's number. Closing the
         iterator stops the work within a token and frees its place. Will not change the window.
         Raises ContextLengthExceeded, UnsupportedParameter, EngineUnavailable, EngineTimeout or EngineRefused

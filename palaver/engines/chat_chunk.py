@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from palaver.core.turn import TokenLogprob, TopLogprob, Usage
+from palaver.core.turn import Prefilled, TokenLogprob, TopLogprob, Usage
 
 LEAST_LOGPROB = -9999.0
 
@@ -49,6 +49,7 @@ class Chunk(msgspec.Struct):
     model: Any = None
     usage: Any = None
     timings: Any = None
+    prompt_progress: Any = None  # llama.cpp, where it was asked for
     error: Any = None
     object: Any = None  # "error" where the chunk itself is one: SGLang, older vLLM
     detail: Any = None  # FastAPI's errors
@@ -93,6 +94,12 @@ def usage_of(usage: Any, timings: Any) -> tuple[Usage | None, bool]:
 def generated_by(timings: Any) -> int | None:
     """How many tokens of the reply there were, by llama.cpp's timings."""
     return _count(_fields(timings).get("predicted_n"))
+
+
+def prefilled_by(progress: Any) -> Prefilled | None:
+    """How far a prompt is read, by llama.cpp's progress; None for what is none."""
+    done, of = (_count(_fields(progress).get(name)) for name in ("processed", "total"))
+    return None if done is None or not of else Prefilled(min(done, of), of)
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -27,7 +27,16 @@ from palaver.core.turn import (
     TokenLogprob,
 )
 from palaver.engines.chat_calls import Calls
-from palaver.engines.chat_chunk import CallDelta, Choice, Chunk, Delta, generated_by, logprobs_of, usage_of
+from palaver.engines.chat_chunk import (
+    CallDelta,
+    Choice,
+    Chunk,
+    Delta,
+    generated_by,
+    logprobs_of,
+    prefilled_by,
+    usage_of,
+)
 
 LINE_LIMIT = 4 * 1024 * 1024
 """Bytes of one line. A longer one is no chunk of a reply, and must not fill the memory."""
@@ -74,7 +83,8 @@ class ErrorFrame(EngineBroke):
 async def chat_events(
     chunks: AsyncIterable[bytes], n: int = 1, *, is_text: bool = False
 ) -> AsyncGenerator[EngineEvent, None]:
-    """The events of a streamed chat completion of `n` replies: deltas, then exactly one `Finish`.
+    """The events of a streamed chat completion of `n` replies: `Prefilled` where the server tells of that, deltas, then
+    exactly one `Finish`.
 
     With `is_text` it is a text completion's: nothing in it is thinking.
 
@@ -193,6 +203,8 @@ class ChatDecoder:
             self._model = chunk.model
         self._usage = chunk.usage or self._usage
         self._timings = chunk.timings or self._timings
+        if chunk.prompt_progress is not None and (told := prefilled_by(chunk.prompt_progress)) is not None:
+            yield told
         for choice in chunk.choices or ():
             if 0 <= choice.index < len(self._choices):
                 yield from self._choices[int(choice.index)].feed(choice)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from palaver.core.errors import EngineError
-from palaver.core.turn import Accepted, EngineEvent, Finish, Usage
+from palaver.core.turn import Accepted, EngineEvent, Finish, Progress, Usage
 from palaver.engines.base import Options
 
 GenerateOne = Callable[[Options], AsyncGenerator[EngineEvent, None]]
@@ -21,7 +21,8 @@ async def several(generate: GenerateOne, options: Options) -> AsyncGenerator[Eng
 
     `generate` makes the generator of one reply; it is given the options with an `n` of 1 and, where there is a
     seed, that of this choice: the choices' seeds follow each other. All run at once; an engine lets those wait
-    that it has no place for. `Accepted` comes when all are accepted or one has something to say. The first
+    that it has no place for. `Accepted` comes when all are accepted or one has something to say. What is waited for
+    is told of the first choice, until one has something to say. The first
     failure is raised and ends the others, and so does closing.
     """
     count = options.parameters.n
@@ -37,13 +38,17 @@ async def several(generate: GenerateOne, options: Options) -> AsyncGenerator[Eng
         for choice in range(count)
     ]
     finishes: dict[int, Finish] = {}
-    accepted, is_told = 0, False
+    accepted, is_told, has_said = 0, False, False
     try:
         while len(finishes) < count:
             choice, said = await news.get()
             if isinstance(said, Exception):
                 raise said
             event = said
+            if isinstance(event, Progress):
+                if choice == 0 and not has_said:
+                    yield event
+                continue
             accepted += isinstance(event, Accepted)
             if not is_told and (accepted == count or not isinstance(event, Accepted)):
                 is_told = True
@@ -51,6 +56,7 @@ async def several(generate: GenerateOne, options: Options) -> AsyncGenerator[Eng
             if isinstance(event, Finish):
                 finishes[choice] = event
             elif not isinstance(event, Accepted):
+                has_said = True
                 yield msgspec.structs.replace(event, choice=choice)
         yield _merged([finishes[choice] for choice in range(count)])
     finally:

@@ -25,17 +25,20 @@ from palaver.core.turn import (
     ContentDelta,
     EngineEvent,
     Finish,
+    InLine,
+    Prefilled,
     ReasoningDelta,
     ToolCallDelta,
     TurnState,
 )
+from palaver.core.waiting import waiting_for
 from palaver.engines.base import Model
 from palaver.live import LiveReply, Outcome
 from palaver.running.answering import Answering, may_pass
 from palaver.running.beginning import Beginning
 from palaver.running.fitted import Fitted, quoted
 from palaver.running.fitting import Fitting
-from palaver.running.keeping import Hurry, cut, failed, final, keep_batches, keep_end
+from palaver.running.keeping import Hurry, completed, cut, failed, final, keep_batches, keep_end
 from palaver.running.needs import Asked
 from palaver.stores.base import Ending, Store, Tried
 
@@ -92,6 +95,7 @@ class RunningTurn:
         self._stopped: tuple[TurnState, str | None] | None = None
         self._alone_limit: int | None = None
         self._first_token_at: int | None = None
+        self._first_text_at: int | None = None
         self._tried: list[Tried] = []
         self._served_as: str | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -169,16 +173,7 @@ class RunningTurn:
         if self._stopped:
             self._generating.cancel()
         try:
-            finish = await self._generating
-            return Outcome(
-                state=TurnState.COMPLETED,
-                finish_reason=finish.reason,
-                usage=finish.usage,
-                others=list(finish.others),
-                warnings=finish.warnings,
-                marks=finish.marks,
-                prompt=finish.prompt,
-            )
+            return completed(await self._generating)
         except asyncio.CancelledError:
             this = asyncio.current_task()
             if self._stopped is None and not (this and this.cancelling()):
@@ -208,6 +203,7 @@ class RunningTurn:
         for model in (self.model, *self.model.fallbacks):
             self.model, self.live.model, self.live.progress = model, model.name, model.progress
             self.fitted = self.live.receipt = None
+            self.live.wait()
             try:
                 return await self._hear(model, answering.answer(model, in_place_of_another=bool(failures)))
             except (EngineError, RequestError) as error:
@@ -236,6 +232,8 @@ class RunningTurn:
                 match event:
                     case Accepted():
                         self.live.accept()
+                    case InLine() | Prefilled():
+                        self.live.wait(waiting_for(event))
                     case Finish():
                         self._tell_beginning()
                         self._served_as = event.model or model.served_as
@@ -245,6 +243,8 @@ class RunningTurn:
                             self._first_token_at = int(self._clock() * 1000)
                             self._served_as = model.served_as
                             self._tell_beginning()
+                        if self._first_text_at is None and isinstance(event, ContentDelta):
+                            self._first_text_at = int(self._clock() * 1000)
                         self.live.publish(event)
                         self._check_alone()
                         if self._stopped:
@@ -259,8 +259,7 @@ class RunningTurn:
         that what fails before leaves no copy of the beginning."""
         continues = self._asked.continues
         if continues is not None and not self.live.events:
-            begun = Reply(content=continues.text, reasoning=continues.reasoning or "")
-            for delta in deltas_of(begun):
+            for delta in deltas_of(Reply(content=continues.text, reasoning=continues.reasoning or "")):
                 self.live.publish(delta)
 
     def _check_alone(self) -> None:
@@ -293,6 +292,7 @@ class RunningTurn:
             error_code=kept_name(outcome.error) if outcome.error else None,
             error_message=outcome.error.public if outcome.error else None,
             first_token_at=self._first_token_at,
+            first_text_at=self._first_text_at,
             ended_at=at,
             epoch=self.fitted.epoch if self.fitted else None,
             receipt=self.live.receipt,

@@ -12,7 +12,7 @@ from palaver.core.errors import (
     PalaverError,
     UnsupportedParameter,
 )
-from palaver.core.turn import Accepted, EngineEvent
+from palaver.core.turn import Accepted, EngineEvent, Progress
 from palaver.engines.base import Model
 from palaver.running.beginning import Beginning, Told
 from palaver.running.fitted import Fitted
@@ -62,7 +62,7 @@ class Answering:
                 generating = self._generating(model, fitted)
                 async with contextlib.aclosing(generating) as events:
                     async for event in events:
-                        has_begun = has_begun or not isinstance(event, Accepted)
+                        has_begun = has_begun or not isinstance(event, Accepted | Progress)
                         yield event
                 return
             except (EngineRefused, UnsupportedParameter) as error:

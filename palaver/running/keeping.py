@@ -12,7 +12,7 @@ import structlog
 
 from palaver.core.errors import EngineError, LeaseLost, PalaverError, StoreError, StoreRefused, TurnCancelled
 from palaver.core.receipt import Receipt
-from palaver.core.turn import TurnState
+from palaver.core.turn import Finish, TurnState
 from palaver.live import LiveReply, Outcome
 from palaver.running.fitted import Fitted
 from palaver.stores.base import Ending, Store
@@ -56,6 +56,19 @@ def final(receipt: Receipt | None, outcome: Outcome) -> Receipt | None:
         cached_tokens=usage.cached_tokens if usage else receipt.cached_tokens,
         counted="engine" if usage else receipt.counted,
         warnings=[*outcome.warnings, *outcome.marks],
+    )
+
+
+def completed(finish: Finish) -> Outcome:
+    """How a turn ends that its model has ended."""
+    return Outcome(
+        state=TurnState.COMPLETED,
+        finish_reason=finish.reason,
+        usage=finish.usage,
+        others=list(finish.others),
+        warnings=finish.warnings,
+        marks=finish.marks,
+        prompt=finish.prompt,
     )
 
 

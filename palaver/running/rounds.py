@@ -15,7 +15,16 @@ from palaver.core.errors import ContextLengthExceeded, EngineBroke
 from palaver.core.message import ToolCall
 from palaver.core.recall import NAME
 from palaver.core.reply import replies
-from palaver.core.turn import Accepted, ContentDelta, Delta, EngineEvent, Finish, ToolCallDelta, Usage
+from palaver.core.turn import (
+    Accepted,
+    ContentDelta,
+    Delta,
+    EngineEvent,
+    Finish,
+    Progress,
+    ToolCallDelta,
+    Usage,
+)
 from palaver.engines.base import Engine, Options
 from palaver.running.fitted import Fitted
 from palaver.running.making import shortened
@@ -71,6 +80,8 @@ class Rounds:
                     elif isinstance(event, Accepted):
                         if number == 0:
                             yield event
+                    elif isinstance(event, Progress):
+                        yield event  # also while a recalled prompt is read: nobody looks once something was said
                     elif (passed := sieve.passed(event)) is not None:
                         yield passed
             if finish is None:

@@ -23,35 +23,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palaver.chat import Chat
 from palaver.core.errors import BodyTooLarge, NotFound, StoreError
-from palaver.deletion import Deletion
 from palaver.server.auth import Guard
 from palaver.server.body import drain
-from palaver.server.branches import Branches
-from palaver.server.cache import KvCaches
-from palaver.server.compactions import Compactions
-from palaver.server.completions import Completions
-from palaver.server.conversation_items import ConversationItems
-from palaver.server.conversations import Conversations
-from palaver.server.deletion import Deletions
-from palaver.server.embeddings import Embeddings
 from palaver.server.errors import error_response, is_foreseen
 from palaver.server.exchange import KEY, ClientGone, Exchange, exchange_of
-from palaver.server.file_routes import Files
 from palaver.server.keyring import Keyring
-from palaver.server.keys import ApiKeys
 from palaver.server.metering import Meters
-from palaver.server.models import Models
 from palaver.server.openapi import UNVERSIONED, VARIABLE, openapi
-from palaver.server.pages import documentation, welcome
-from palaver.server.receipts import Receipts
-from palaver.server.response_items import ResponseItems
-from palaver.server.responses import Responses
+from palaver.server.operations import all_operations
+from palaver.server.pages import documentation
 from palaver.server.route import Handler, Operation, json_response
-from palaver.server.search import Searching
 from palaver.server.settings import ServerSettings
-from palaver.server.stored_completions import StoredCompletions
-from palaver.server.summaries import Summaries
-from palaver.server.text_completions import TextCompletions
 
 __all__ = ["ServerSettings", "build_app"]
 
@@ -77,28 +59,10 @@ class _Door:
         self._keyring = Keyring(chat.store)
         self._guard = Guard(settings, self._keyring)
         self._meters = Meters()
-        operations = [
-            *Receipts(chat, settings).operations(),
-            *Completions(chat, settings).operations(),
-            *StoredCompletions(chat, settings).operations(),
-            *Compactions(chat, settings).operations(),
-            *ResponseItems(chat, settings).operations(),
-            *Responses(chat, settings).operations(),
-            *TextCompletions(chat, settings).operations(),
-            *Embeddings(chat, settings).operations(),
-            *Models(chat.catalog).operations(),
-            *Conversations(chat, settings).operations(),
-            *ConversationItems(chat, settings).operations(),
-            *Branches(chat.store, settings).operations(),
-            *Summaries(chat, settings).operations(),
-            *Searching(chat).operations(),
-            *Deletions(Deletion(chat), chat.store, settings).operations(),
-            *Files(chat.store).operations(),
-            *KvCaches(chat).operations(),
-            *ApiKeys(chat.store, self._keyring, settings).operations(),
-            *self._operations(),
-        ]
-        self._open = frozenset(each.path for each in operations if each.is_open)
+        operations = [*all_operations(chat, settings, self._keyring, self._guard), *self._operations()]
+        opened = [each.path for each in operations if each.is_open]
+        self._open = frozenset(opened)
+        self._open_below = tuple(path.partition("{")[0] for path in opened if "{" in path)
         self._document = openapi(operations, settings.version)
         paths: dict[str, dict[str, Handler]] = {}
         for each in operations:
@@ -143,7 +107,6 @@ class _Door:
 
         return [
             shown("/health", self._health, "Whether it is ready", "application/json", Health),
-            shown("/", self._welcome, "What this is", "text/html"),
             shown("/docs", self._docs, "This description, for people", "text/html"),
             shown("/openapi.json", self._openapi, "This description, for programs", "application/json"),
         ]
@@ -201,8 +164,8 @@ class _Door:
         ):
             await _preflight(headers)(scope, receive, send)
             return
-        if scope["path"] not in self._open:
-            await exchange.identify(partial(self._guard.caller, headers))
+        if scope["path"] not in self._open and not scope["path"].startswith(self._open_below):
+            await exchange.identify(partial(self._guard.caller, headers, scope["method"]))
         if scope["method"] == "POST":
             self._guard.check_content_type(headers)
         try:
@@ -227,9 +190,6 @@ class _Door:
     async def _health(self, request: Request) -> Response:
         return json_response(Health("ok", self._settings.version))
 
-    async def _welcome(self, request: Request) -> Response:
-        return welcome(f"{request.scope['scheme']}://{request.headers['host']}", self._settings.version)
-
     async def _docs(self, request: Request) -> Response:
         return documentation(self._document)
 
@@ -245,10 +205,13 @@ def _by_method(handlers: Mapping[str, Handler]) -> Handler:
 
 
 def routed_path(scope: Scope) -> str:
-    """The path to be routed: still percent-encoded, without empty parts and leading ``v1``."""
+    """The path to be routed: still percent-encoded, without empty parts, leading ``v1`` and leading ``ui``.
+
+    Where the page is at ``/ui/``, what it asks for is below that.
+    """
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     parts = [part for part in raw.decode("latin-1").split("/") if part]
-    while parts and parts[0] == "v1":
+    while parts and (parts[0] == "v1" or (parts[0] == "ui" and len(parts) > 1)):
         del parts[0]
     return "/" + "/".join(parts)
 

@@ -1,13 +1,16 @@
-"""Who may ask: API key, Host, Origin and content type."""
+"""Who may ask: API key, also in the page's cookie, Host, Origin and content type."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from palaver.core.errors import Forbidden, NotAuthenticated
 from palaver.server.exchange import Caller
@@ -20,6 +23,14 @@ OWNER = "local"
 LOCAL = Caller(owner=OWNER, scopes=ALL_SCOPES)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})
+COOKIE = "palaver_session"
+"""The cookie of a browser that is signed in: the API key, packed so that it may hold any character."""
+PAGE = "palaver-page"
+"""The header that the page sends with all it asks. No form can send it, and no page elsewhere without being allowed."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+OURS_OR_TYPED = frozenset({"same-origin", "none"})
+"""What a browser says (``sec-fetch-site``) of requests by the page itself, and of addresses that somebody typed."""
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?", re.IGNORECASE)
 
 
@@ -35,21 +46,38 @@ class Guard:
         self._any_address = not ANY_ADDRESS.isdisjoint(self._hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.cors_origins)
 
-    async def caller(self, headers: Headers) -> Caller:
-        """Who asks. Raises NotAuthenticated, and StoreUnavailable where created keys cannot be looked up.
+    async def caller(self, headers: Headers, method: str) -> Caller:
+        """Who asks. Raises NotAuthenticated, Forbidden, and StoreUnavailable where created keys cannot be looked up.
 
         Configured keys need no store. Without any, a key is needed once one was created: a door that was
-        closed does not open again when the last key is revoked.
+        closed does not open again when the last key is revoked. A key in the Authorization header goes before one in
+        the page's cookie; with the latter only the page may change anything.
         """
-        given = _bearer(headers.get("authorization", ""))
-        if given is not None and self._is_configured(given):
+        bearer = _bearer(headers.get("authorization", ""))
+        given = key_in_cookie(headers) if bearer is None else bearer
+        if given is None or not self._is_configured(given):
+            if not await self.needs_key():
+                return LOCAL
+            if given is None:
+                raise NotAuthenticated(
+                    "No API key provided. Send it in the header `Authorization: Bearer KEY`."
+                )
+        if bearer is None and method not in SAFE and headers.get(PAGE) != "1":
+            raise Forbidden(
+                f"With the cookie of a session only the page itself may do this: it sends `{PAGE}: 1`."
+            )
+        return await self.holder(given)
+
+    async def needs_key(self) -> bool:
+        """Whether requests without an API key are refused. Raises StoreUnavailable."""
+        return self._needs_key or await self._keyring.is_needed()
+
+    async def holder(self, key: str) -> Caller:
+        """Whose an API key is; as it stands in a header. Raises NotAuthenticated and StoreUnavailable."""
+        if self._is_configured(key):
             return LOCAL
-        if not self._needs_key and not await self._keyring.is_needed():
-            return LOCAL
-        if given is None:
-            raise NotAuthenticated("No API key provided. Send it in the header `Authorization: Bearer KEY`.")
-        key = await self._keyring.find(given)
-        return Caller(owner=key.owner, scopes=frozenset(key.scopes), api_key=key)
+        found = await self._keyring.find(key)
+        return Caller(owner=found.owner, scopes=frozenset(found.scopes), api_key=found)
 
     def _is_configured(self, key: str) -> bool:
         given = key.encode("latin-1")  # the bytes as they came
@@ -90,6 +118,28 @@ class Guard:
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         if has_body and kind != "application/json":
             raise Forbidden("A request's body is JSON: send the header `Content-Type: application/json`.")
+
+
+def in_cookie(key: str) -> str:
+    """An API key, as it stands in a header, as the cookie's value."""
+    return base64.urlsafe_b64encode(key.encode("latin-1")).decode().rstrip("=")
+
+
+def key_in_cookie(headers: Headers) -> str | None:
+    """The API key in the page's cookie; None where there is none, and where another site had the request sent.
+
+    Browsers count other ports of the same host as the same site, and send them this cookie.
+    """
+    if headers.get("sec-fetch-site", "none") not in OURS_OR_TYPED:
+        return None
+    origin = headers.get("origin")
+    if origin is not None and not _is_ours(origin.lower().rstrip("/"), headers.get("host", "").lower()):
+        return None
+    value = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    try:
+        return base64.urlsafe_b64decode(value.encode() + b"==").decode("latin-1") or None
+    except (binascii.Error, ValueError):
+        return None  # not written by us
 
 
 def _bearer(authorization: str) -> str | None:

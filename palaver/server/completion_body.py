@@ -228,6 +228,13 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
             "leave it out."
         ),
     ] = None
+    background: Annotated[
+        bool | None,
+        Meta(
+            description="Answer at once with the turn's id and how it stands. It goes on without a reader, and is "
+            "kept; how it goes is told by its id. Not together with `stream`."
+        ),
+    ] = None
     user: Annotated[
         Name | None,
         Meta(

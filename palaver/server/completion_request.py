@@ -24,7 +24,7 @@ from palaver.server.completion_logprobs import LogprobShape
 from palaver.server.completion_reply import ReplyForm
 from palaver.server.completion_tools import AskedTools, asked_tools, check_tool_messages
 from palaver.server.exchange import Caller
-from palaver.server.headers import NAME_LENGTH, attempt_of, is_together, on_leave_of
+from palaver.server.headers import attempt_of, is_together, on_leave_of, source_of
 from palaver.server.names import conversation_of, end_user_of, is_task
 from palaver.server.parameters import (
     asked_window,
@@ -148,6 +148,8 @@ def chat_request(
         raise InvalidRequest(
             "`concurrency` is for turns with a `parent` of head: others never wait.", param="concurrency"
         )
+    if body.background:
+        _check_background(body)
     if body.parent == HEAD and conversation is None:
         raise InvalidRequest("Whose head? `parent` of head needs a `conversation`.", param="conversation")
     return ChatRequest(
@@ -155,6 +157,8 @@ def chat_request(
         model=body.model,
         messages=asked.messages,
         door=DOOR,
+        asked={"background": True} if body.background else {},
+        background=bool(body.background),
         end_user=end_user,
         conversation=conversation,
         parent=body.parent,
@@ -164,14 +168,25 @@ def chat_request(
         attempt=attempt_of(headers, DOOR, asked.digest, end_user, conversation),
         parameters=parameters,
         tools=asked.tools.tools,
-        store=body.store,
+        store=True if body.background else body.store,
         metadata=body.metadata,
-        source=headers.get("user-agent", "")[:NAME_LENGTH] or None,
+        source=source_of(headers),
         window=_window(body),
         key_window=caller.api_key.window if caller.api_key else None,
         on_leave=on_leave_of(headers),
         extra=extra_parameters(asked.others, capabilities, model.name),
     )
+
+
+def _check_background(body: CompletionRequest) -> None:
+    """Raises InvalidRequest for what contradicts itself."""
+    if body.stream:
+        raise InvalidRequest(
+            "A turn in the background is answered at once: leave `stream` out, and follow it by its id.",
+            param="background",
+        )
+    if body.store is False:
+        raise InvalidRequest("A turn in the background is stored: leave `store` out.", param="background")
 
 
 def _window(body: CompletionRequest) -> WindowSettings:

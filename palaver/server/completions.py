@@ -11,7 +11,7 @@ from starlette.responses import Response
 from palaver.chat import Chat
 from palaver.core import ids
 from palaver.core.turn import TurnState
-from palaver.live import LiveReply
+from palaver.live import LiveReply, replayed
 from palaver.server.body import read_body
 from palaver.server.completion_body import CompletionRequest
 from palaver.server.completion_reply import Completion, ReplyForm, completion
@@ -19,6 +19,7 @@ from palaver.server.completion_request import chat_request, read_request
 from palaver.server.completion_stream import Chunks, Context
 from palaver.server.exchange import exchange_of
 from palaver.server.files import with_files
+from palaver.server.headers import SOURCE_HEADERS
 from palaver.server.parameters import ELSEWHERE, INTERNALS, ONLY, TEMPLATE_INTERNALS, WITHOUT_EFFECT
 from palaver.server.receipts import context_of
 from palaver.server.route import Operation, json_response, turn_of
@@ -36,17 +37,21 @@ HEADERS = {
     "a 400.",
     "x-stainless-retry-count": "How often the client has sent these very bytes before. A repetition joins the "
     "turn that answers them, or gets its reply; what failed is tried again.",
+    **SOURCE_HEADERS,
     "palaver-on-leave": "What becomes of the reply when its reader leaves: `grace` (default) lets it go on, "
     "but after a while only as long as no other turn waits for its place; `finish` lets it go on to its end.",
 }
 
 
 class CompletionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the turn stands."""
+    """How the turn stands. `conversation` is null where it is not stored. `message` is the id that its reply has, or
+    will have; null where there is none, and will be none."""
 
     id: str
     object: Literal["chat.completion.status"] = "chat.completion.status"
     status: TurnState
+    conversation: str | None
+    message: str | None
 
 
 class Completions:
@@ -66,7 +71,7 @@ class Completions:
                 description=_description(),
                 headers=HEADERS,
                 body=CompletionRequest,
-                reply=Completion,
+                reply=Completion | CompletionStatus,
                 streams=COMPLETION_EVENTS,
             ),
             Operation(
@@ -90,6 +95,8 @@ class Completions:
         wanted = chat_request(asked, request.headers, exchange.caller, model, self._settings)
         live = await self._chat.say(wanted)
         exchange.admitted(live)
+        if asked.body.background:
+            return json_response(_status(live))
         form = asked.form(request.headers)
         context = context_of(self._chat, exchange.owner, live) if asked.body.context else None
         if asked.body.stream:
@@ -101,9 +108,24 @@ class Completions:
         owner, turn = exchange_of(request).owner, turn_of(request)
         live = self._chat.live(owner, turn)
         await self._chat.cancel(owner, turn)
-        outcome = live.outcome if live else None  # all there is of a turn that is not stored
-        state = outcome.state if outcome else (await self._chat.store.turn(owner, turn)).state
-        return json_response(CompletionStatus(id=ids.as_chat_completion(turn), status=state))
+        if live is None or live.outcome is None:  # else it may be all there is of it: it need not be stored
+            live = replayed(await self._chat.store.turn(owner, turn))
+        return json_response(_status(live))
+
+
+def _status(live: LiveReply) -> CompletionStatus:
+    state = TurnState.RUNNING
+    if live.outcome is not None:
+        state = live.outcome.state
+    elif (waiting := live.waiting) is not None and waiting.what == "queue":
+        state = TurnState.QUEUED
+    is_nothing = live.conversation is None or (state.ended and live.replies()[0].is_empty)
+    return CompletionStatus(
+        id=ids.as_chat_completion(live.turn),
+        status=state,
+        conversation=live.conversation,
+        message=None if is_nothing else live.message,
+    )
 
 
 async def _whole(live: LiveReply, form: ReplyForm, context: Context | None) -> Completion:
@@ -129,7 +151,8 @@ A stream is `data: {{chunk}}` lines up to `data: [DONE]`; usage is in the last c
 An error in mid-reply is `data: {{"error": {{…}}}}`, and the stream ends there. Comments keep a silent \
 stream alive.
 
-Who stops reading does not stop the reply; see `palaver-on-leave` and cancel.
+Who stops reading does not stop the reply; see `palaver-on-leave` and cancel. With `background` the answer says at \
+once how the turn stands, and it goes on without a reader.
 
 What the model's engine cannot do is refused with 400 (`unsupported_parameter`), which names the field: sampling \
 parameters, tools, forms, reasoning, log probabilities, content that is not text. Values that change nothing pass.

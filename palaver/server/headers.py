@@ -14,6 +14,9 @@ from palaver.stores.base import Attempt
 
 NAME_LENGTH = 512
 RETRY_DIGITS = 3
+SOURCE_HEADERS = {
+    "palaver-source": "Which app asks, in place of the User-Agent: the `source` of a conversation that begins with it."
+}
 
 
 def header_text(headers: Headers, name: str) -> str | None:
@@ -21,12 +24,27 @@ def header_text(headers: Headers, name: str) -> str | None:
 
     Raises InvalidRequest for one that is too long.
     """
-    value = headers.get(name, "").strip()
-    with contextlib.suppress(UnicodeDecodeError):  # then it is Latin-1, as HTTP has it
-        value = value.encode("latin-1").decode()
+    value = _decoded(headers.get(name, "").strip())
     if len(value) > NAME_LENGTH:
         raise InvalidRequest(f"The header `{name}` is longer than {NAME_LENGTH} characters.", param=name)
     return value or None
+
+
+def source_of(headers: Headers) -> str | None:
+    """Which app asks: what ``palaver-source`` says, else the User-Agent; None where neither says anything.
+
+    A browser does not let pages write the latter. What cannot be printed is left out, and what is too long is cut off.
+    """
+    given = _decoded(headers.get("palaver-source", ""))
+    source = "".join(char for char in given if char.isprintable()).strip() or headers.get("user-agent", "")
+    return source[:NAME_LENGTH] or None
+
+
+def _decoded(value: str) -> str:
+    """A header's value, which was read as Latin-1, as UTF-8 if it is that."""
+    with contextlib.suppress(UnicodeDecodeError):
+        return value.encode("latin-1").decode()
+    return value
 
 
 def attempt_of(

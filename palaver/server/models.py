@@ -24,11 +24,23 @@ class ModelCache(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | UnsetType = UNSET
 
 
+INPUTS = {
+    "image_url": "image",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "video_url": "video",
+    "file": "file",
+}
+"""What an engine takes besides text, by the kind of content."""
+
+
 class ModelBody(msgspec.Struct, frozen=True, kw_only=True):
     """A model. `created` is 0: it is not known. What is not known of the rest is left out.
 
     `kv_cache` is there for models that answer and run here. `loading` is there while it is being loaded: how much of it
-    is, from 0 to 1.
+    is, from 0 to 1. `input_modalities` are kinds of content that messages to it may have: ``text``, and perhaps
+    ``image``, ``audio``, ``video``, ``file``. `reasoning` says whether a request may ask it to think. Of an upstream's
+    model both say what such servers can do at most; what this one does not take is refused when it is asked.
     """
 
     id: str
@@ -41,6 +53,8 @@ class ModelBody(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | UnsetType = UNSET
     description: str | UnsetType = UNSET
     aliases: list[str]
+    input_modalities: list[str]
+    reasoning: bool
     kv_cache: ModelCache | UnsetType = UNSET
     loading: float | UnsetType = UNSET
 
@@ -92,6 +106,7 @@ class Models:
 
 
 def _shown(model: Model) -> ModelBody:
+    can = model.engine.capabilities
     return ModelBody(
         id=model.name,
         type=model.kind,
@@ -99,6 +114,8 @@ def _shown(model: Model) -> ModelBody:
         context_length=UNSET if model.context_size is None else model.context_size,
         description=model.description or UNSET,
         aliases=list(model.aliases),
+        input_modalities=["text", *dict.fromkeys(INPUTS[each] for each in INPUTS if each in can)],
+        reasoning="reasoning" in can,
         kv_cache=_cache(model),
         loading=UNSET if model.loading is None else model.loading,
     )

@@ -17,7 +17,7 @@ from palaver.server.item_schemas import SCHEMAS, SENT, item_schemas
 from palaver.server.route import Events, Operation
 
 VARIABLE = re.compile(r"{(\w+)(?::\w+)?}")
-UNVERSIONED = ("/", "/health", "/docs", "/openapi.json")
+UNVERSIONED = ("/", "/ui", "/assets/{name}", "/health", "/docs", "/openapi.json")
 """Paths that stand outside ``/v1``. Any number of ``/v1`` may come before a path, before these too."""
 HEADERS = {
     "palaver-on-leave": {"type": "string", "enum": ["finish", "grace"]},

@@ -1,4 +1,4 @@
-"""What a browser is shown: a word of welcome, and the documentation. No scripts, nothing from elsewhere."""
+"""The documentation, as a browser is shown it. No scripts, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -39,22 +39,6 @@ def html_page(title: str, body: str) -> Response:
         headers=HEADERS,
         media_type="text/html",
     )
-
-
-def welcome(base_url: str, version: str) -> Response:
-    """What this is, and the address to use. `base_url` is the server's own, without ``/v1``."""
-    url = escape(base_url)
-    body = f"""
-<h1>palaver</h1>
-<p>This is palaver {escape(version)}: the chat API of Together and OpenAI, with every conversation kept.</p>
-<p>Point a client at it:</p>
-<pre>OPENAI_BASE_URL={url}/v1
-TOGETHER_BASE_URL={url}</pre>
-<p>An API key is needed only if this server was given one; where it was not, clients may send any.</p>
-<ul><li><a href="docs">The API</a>, also as <a href="openapi.json">OpenAPI</a></li>
-<li><a href="v1/models">Models</a> and <a href="v1/conversations">conversations</a>, as JSON</li></ul>
-"""
-    return html_page("palaver", body)
 
 
 def documentation(document: dict[str, Any]) -> Response:

@@ -23,7 +23,7 @@ from palaver.server.attachments import check_contents
 from palaver.server.body import check_depth, decode
 from palaver.server.completion_tools import AskedTools, check_tool_messages
 from palaver.server.exchange import Caller
-from palaver.server.headers import NAME_LENGTH, attempt_of, on_leave_of
+from palaver.server.headers import attempt_of, on_leave_of, source_of
 from palaver.server.input_items import InputItems, read_items
 from palaver.server.names import conversation_of, end_user_of, is_chore, sends_all
 from palaver.server.parameters import (
@@ -251,7 +251,7 @@ def response_chat_request(
         tools=asked.tools.tools,
         store=True if body.background else body.store,
         metadata=body.metadata,
-        source=headers.get("user-agent", "")[:NAME_LENGTH] or None,
+        source=source_of(headers),
         window=window,
         key_window=caller.api_key.window if caller.api_key else None,
         on_leave=on_leave_of(headers, default="finish"),

@@ -17,6 +17,7 @@ from palaver.deletion import Deletion
 from palaver.engines.base import Model
 from palaver.live import LiveReply, replayed
 from palaver.server.exchange import exchange_of
+from palaver.server.headers import SOURCE_HEADERS
 from palaver.server.item_pages import IncludeQuery, item_query
 from palaver.server.receipts import context_of
 from palaver.server.response_body import ResponseRequest
@@ -28,8 +29,10 @@ from palaver.server.route import Operation, json_response, turn_of
 from palaver.server.settings import ServerSettings
 from palaver.server.sse import EventStream, unless_gone
 from palaver.server.stream_shapes import RESPONSE_EVENTS
+from palaver.stores.base import TurnRecord
 
 HEADERS = {
+    **SOURCE_HEADERS,
     "palaver-conversation": "As `conversation` in the body, which goes first. Beside `previous_response_id` it says "
     "nothing.",
     "X-OpenWebUI-Chat-Id": "Names the conversation where nothing else does. `input` is its whole history then, as Open "
@@ -165,17 +168,23 @@ class Responses:
     async def _found(self, request: Request) -> tuple[ResponseBody, LiveReply, bool]:
         """A response as it began, its reply, live or as it was heard, and whether it waits for others in its
         conversation. Raises TurnNotFound."""
-        owner, turn = exchange_of(request).owner, turn_of(request)
-        live = self._chat.live(owner, turn)
-        record = await self._chat.store.turn(owner, turn)
-        if record.reply is not None and record.reply.deleted:
-            raise TurnNotFound("The output of this response was deleted.", code="message_deleted")
-        if live is None or record.state.ended:
-            if not record.state.ended:
-                raise TurnRunning
-            live = replayed(record)
-        live.hold()  # also one that came by another door: what is heard here can be gone on from, whatever happens
+        record, live = await found_turn(self._chat, exchange_of(request).owner, turn_of(request))
         return begun_of(record), live, record.state is TurnState.QUEUED
+
+
+async def found_turn(chat: Chat, owner: str, turn: str) -> tuple[TurnRecord, LiveReply]:
+    """A stored turn, and its reply, live or as it was heard. Raises TurnNotFound, also for one whose reply is deleted,
+    and TurnRunning for one that another process works on."""
+    live = chat.live(owner, turn)
+    record = await chat.store.turn(owner, turn)
+    if record.reply is not None and record.reply.deleted:
+        raise TurnNotFound("The output of this response was deleted.", code="message_deleted")
+    if live is None or record.state.ended:
+        if not record.state.ended:
+            raise TurnRunning
+        live = replayed(record)
+    live.hold()  # also one that came by another door: what is heard here can be gone on from, whatever happens
+    return record, live
 
 
 class _Stream(EventStream):

@@ -26,6 +26,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `max_depth` is how deep JSON may nest. `hold_seconds` is how long the headers of a stream wait for the
     engine, so that its refusal has a status of its own; `keepalive_seconds` how long a stream is silent
     before a comment says that it lives.
+
+    `default_model` is what a client is told to name where its user chose none, and `retain_days` how long conversations
+    are kept after their last message; None is for ever. The door does neither itself.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -40,6 +43,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_depth: int = 64
     hold_seconds: float = 5.0
     keepalive_seconds: float = 15.0
+    default_model: str | None = None
+    retain_days: float | None = None
     version: str = ""
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from palaver.core.turn import Delta
+from palaver.core.waiting import Waiting
 from palaver.live import LiveReply, Outcome
 from palaver.server.errors import error_event
 from palaver.server.exchange import ClientGone
@@ -21,8 +22,8 @@ KEEP_ALIVE = b": keep-alive\n\n"
 """A comment, which all clients skip. No event of ours has an ``id:`` line: once one was sent, a comment makes
 the Python SDKs emit an empty event and fail."""
 
-LOADING_SECONDS = 2.0
-"""How often it is told how much of a model is loaded."""
+PROGRESS_SECONDS = 2.0
+"""How often it is told how much of a model is loaded, or of a prompt read."""
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -51,8 +52,8 @@ class EventStream(Response):
 
     The headers wait until the engine has taken the request, at most `hold_seconds`: an error up to then is
     raised and gets a status of its own. `at_once` they do not wait, and events tell of every error. After that
-    comments keep the connection alive; while a model is being loaded they say how much of it is. A reader that
-    leaves takes nothing away, and raises ClientGone here.
+    comments keep the connection alive, and say what is waited for: how much of a model is loaded, for one. A reader
+    that leaves takes nothing away, and raises ClientGone here.
     """
 
     media_type = "text/event-stream;charset=utf-8"
@@ -113,7 +114,9 @@ async def _kept_alive(
 
     async def watch() -> None:
         while True:
-            pause = silence if live.progress() is None else min(silence, LOADING_SECONDS)
+            waiting = live.waiting
+            is_moving = waiting is not None and waiting.progress is not None
+            pause = min(silence, PROGRESS_SECONDS) if is_moving else silence
             await asyncio.sleep(last + pause - loop.time())
             if loop.time() - last >= pause:
                 await send({"type": "http.response.body", "body": _comment(live), "more_body": True})
@@ -128,12 +131,17 @@ async def _kept_alive(
 
 
 def _comment(live: LiveReply) -> bytes:
-    """What is said where there is nothing to say yet: ``: loading NAME 40 %``, or only that it lives."""
-    loaded = live.progress()
-    if loaded is None:
-        return KEEP_ALIVE
-    name = "".join(character for character in live.model if character.isprintable())
-    return f": loading {name} {loaded * 100:.0f} %\n\n".encode()
+    """What is said where there is nothing to say yet: ``: loading NAME 40 %``, ``: reading the prompt 40 %``,
+    ``: queued behind 2``, or only that it lives."""
+    match live.waiting:
+        case Waiting(what="loading", progress=float(share)):
+            name = "".join(character for character in live.model if character.isprintable())
+            return f": loading {name} {share * 100:.0f} %\n\n".encode()
+        case Waiting(what="prompt", progress=float(share)):
+            return f": reading the prompt {share * 100:.0f} %\n\n".encode()
+        case Waiting(what="queue" | "place", ahead=int(ahead)) if ahead > 0:
+            return f": queued behind {ahead}\n\n".encode()
+    return KEEP_ALIVE
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

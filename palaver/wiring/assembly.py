@@ -117,14 +117,15 @@ async def running(config: Config, *, private: bool = False) -> AsyncIterator[Run
         chat = Chat(store, catalog, _chat_settings(config))
         await idle.recover(chat)
         key = "palaver-local-" + secrets.token_urlsafe(24)
-        server = _Server(_uvicorn_config(config, chat, key, private))
+        server = _Server(_uvicorn_config(config, chat, key, private, default_model))
         address = _address(listener)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         stack.push_async_callback(_stop, server, serving, chat)
         await _started(server, serving)
-        await store.announce(address, key, default_model)
+        await store.announce(address, key, default_model, is_private=private)
         await stack.enter_async_context(idle.keeping(chat, config.retain))
-        yield Running(Owner(address, key, os.getpid(), default_model), chat, config, created_keys, serving)
+        owner = Owner(address, key, os.getpid(), default_model, private)
+        yield Running(owner, chat, config, created_keys, serving)
 
 
 async def _created_keys(store: SqlStore) -> int | None:
@@ -198,7 +199,9 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _uvicorn_config(config: Config, chat: Chat, key: str, private: bool) -> uvicorn.Config:
+def _uvicorn_config(
+    config: Config, chat: Chat, key: str, private: bool, default_model: str
+) -> uvicorn.Config:
     settings = ServerSettings(
         api_keys=tuple(config.api_key),
         local_key=key,
@@ -209,6 +212,8 @@ def _uvicorn_config(config: Config, chat: Chat, key: str, private: bool) -> uvic
         max_messages=config.max_messages,
         max_attachment=config.max_attachment,
         media_hosts=tuple(config.media_host),
+        default_model=default_model,
+        retain_days=config.retain or None,
         version=__version__,
     )
     return uvicorn.Config(

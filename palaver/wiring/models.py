@@ -14,7 +14,6 @@ import structlog
 from palaver.config import Config
 from palaver.core.errors import ConfigError
 from palaver.core.parameters import Sampling
-from palaver.engines.base import Engine
 from palaver.engines.catalog import ModelCatalog, ModelSpec
 from palaver.engines.catalog.added import AddedModel, AddedModels
 from palaver.engines.catalog.curated import curated
@@ -190,8 +189,13 @@ def _is_file_of(spec: ModelSpec, model: AddedModel) -> bool:
 
 
 def _scripted(script: str) -> ModelSpec:
-    engine: Engine = ScriptedEngine(Path(script).expanduser() if script else None)
-    return ModelSpec(name="scripted", engine=engine, description="Answers without a model.")
+    engine = ScriptedEngine(Path(script).expanduser() if script else None)
+    return ModelSpec(
+        name="scripted",
+        engine=engine,
+        description="Answers without a model.",
+        loading=lambda: engine.loading,
+    )
 
 
 def _added(config: Config, model: AddedModel, shared: Shared) -> ModelSpec:

@@ -25,6 +25,8 @@ from palaver.core.turn import (
     Delta,
     EngineEvent,
     Finish,
+    Prefilled,
+    Progress,
     ReasoningDelta,
     TokenLogprob,
     ToolCallDelta,
@@ -71,11 +73,16 @@ def window(*texts: str, turn: str = "turn-1") -> Window:
 
 
 async def collect(engine: Engine, prompt: Window, options: Options) -> list[EngineEvent]:
-    """All events of one turn."""
+    """All events of one turn, without what it waits for."""
     return await all_of(engine.generate(prompt, options))
 
 
 async def all_of(generator: AsyncGenerator[EngineEvent, None]) -> list[EngineEvent]:
+    return [event for event in await told_of(generator) if not isinstance(event, Progress)]
+
+
+async def told_of(generator: AsyncGenerator[EngineEvent, None]) -> list[EngineEvent]:
+    """All events, whatever they tell of."""
     async with contextlib.aclosing(generator) as events:
         return [event async for event in events]
 
@@ -129,12 +136,16 @@ class EngineContract:
     )
 
     async def test_events_come_in_order(self, engine: Engine, options: Options) -> None:
-        events = await collect(engine, window(self.QUESTION), options)
+        told = await told_of(engine.generate(window(self.QUESTION), options))
+        events = [event for event in told if not isinstance(event, Progress)]
         assert isinstance(events[0], Accepted)
         assert isinstance(events[-1], Finish)
         assert not any(isinstance(event, Accepted | Finish) for event in events[1:-1])
         assert all(event.text for event in events if isinstance(event, ContentDelta | ReasoningDelta))
         assert text_of(events)
+        said = told[told.index(events[1]) :]
+        assert not any(isinstance(event, Progress) for event in said), "nothing is waited for any more"
+        assert all(0 <= event.done <= event.of for event in told if isinstance(event, Prefilled))
 
     async def test_usage_is_counted(self, engine: Engine, options: Options) -> None:
         usage = finish_of(await collect(engine, window(self.QUESTION), options)).usage

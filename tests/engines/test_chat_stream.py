@@ -18,6 +18,7 @@ from palaver.core.turn import (
     Delta,
     EngineEvent,
     Finish,
+    Prefilled,
     ReasoningDelta,
     TokenLogprob,
     ToolCallDelta,
@@ -231,6 +232,23 @@ async def test_timings_fill_in_what_the_usage_leaves_out() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5}
     events = await decoded(line(STOP | {"usage": usage, "timings": {"cache_n": 7}}) + DONE)
     assert events == [Finish("stop", Usage(10, 5, cached_tokens=7))]
+
+
+async def test_how_far_the_prompt_is_read() -> None:
+    read = [
+        line({"choices": [], "prompt_progress": {"total": 90, "cache": 10, "processed": done, "time_ms": 3}})
+        for done in (10, 50, 90)
+    ]
+    assert await decoded(*read, OPENAI) == [*(Prefilled(done, 90) for done in (10, 50, 90)), *OPENAI_EVENTS]
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [7, "half", [], {}, {"total": 0, "processed": 0}, {"total": 9}, {"total": -9, "processed": 1}]
+    + [{"total": 9, "processed": each} for each in (-1, 0.5, "3", None, 2**60)],
+)
+async def test_a_progress_that_is_none(progress: Any) -> None:
+    assert await decoded(line({"choices": [], "prompt_progress": progress}), OPENAI) == OPENAI_EVENTS
 
 
 async def test_no_usage_at_all() -> None:

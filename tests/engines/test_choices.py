@@ -13,6 +13,8 @@ from palaver.core.turn import (
     ContentDelta,
     EngineEvent,
     Finish,
+    InLine,
+    Prefilled,
     ReasoningDelta,
     ToolCallDelta,
     Usage,
@@ -162,6 +164,24 @@ async def test_a_reply_that_is_given_up_is_a_failure() -> None:
         with pytest.raises(EngineError, match="gave up"):
             async for _ in several(giving_up, options(2)):
                 pass
+
+
+async def test_what_is_waited_for_is_told_of_the_first_until_one_says_something() -> None:
+    singles = Singles(2)
+    events = several(singles.generate, options(2))
+    singles.put(1, InLine(7))
+    singles.put(0, InLine(3), Prefilled(), Prefilled(5, 10), Accepted(), Prefilled(6, 10))
+    assert [await anext(events) for _ in range(4)] == [
+        InLine(3),
+        Prefilled(),
+        Prefilled(5, 10),
+        Prefilled(6, 10),
+    ]
+    singles.put(1, Prefilled(1, 10), Accepted(), ContentDelta("b"))
+    assert [await anext(events), await anext(events)] == [Accepted(), ContentDelta("b", 1)]
+    singles.put(0, Prefilled(9, 10), ContentDelta("a"))
+    assert await anext(events) == ContentDelta("a")
+    await events.aclose()
 
 
 async def test_closing_closes_all() -> None:

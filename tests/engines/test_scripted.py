@@ -26,6 +26,7 @@ from palaver.core.turn import (
     ContentDelta,
     EngineEvent,
     Finish,
+    Prefilled,
     ReasoningDelta,
     ToolCallDelta,
     Usage,
@@ -42,6 +43,7 @@ from tests.engines.contract import (
     logprobs_of,
     replies_of,
     text_of,
+    told_of,
     window,
 )
 
@@ -302,6 +304,8 @@ async def test_closing_the_engine_ends_a_stalled_reply(script: Path) -> None:
         ('{"fail": "explode"}', "no such failure"),
         ('{"fail": "refused after 2 tokens"}', "no such failure"),
         ('{"delay": -1}', "negative"),
+        ('{"loading": -1}', "negative"),
+        ('{"prefill": -0.5}', "negative"),
         ('{"reply": "\xff"}', "Line 1"),
         ('{"reply": "a", "replies": ["b"]}', "not both"),
         ('{"tool_calls": [{"name": ""}]}', "name of a function"),
@@ -318,6 +322,44 @@ def test_scripts_that_are_none(script: Path, text: str, said: str) -> None:
 def test_a_script_that_is_not_there(script: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         ScriptedEngine(script)
+
+
+# What is waited for before anything is said
+
+
+async def test_a_line_may_take_its_time_to_read_the_prompt(script: Path) -> None:
+    engine = scripted(script, {"reply": "Hi", "prefill": 0.02})
+    prompt = window(" ".join(["word"] * 99))
+    events = await told_of(engine.generate(prompt, OPTIONS))
+    assert events[0] == Accepted()
+    assert events[1:11] == [Prefilled(step * 10, 100) for step in range(10)]
+    assert text_of(events[11:]) == "Hi"
+
+
+async def test_a_line_may_have_the_model_loaded_first(script: Path) -> None:
+    engine = scripted(script, {"reply": "Hi", "loading": 0.1})
+    asking = asyncio.create_task(collect(engine, HELLO, OPTIONS))
+    seen = [engine.loading]
+    while not asking.done():
+        await asyncio.sleep(0.01)
+        seen.append(engine.loading)
+    assert text_of(await asking) == "Hi"
+    assert (seen[0], seen[-1]) == (None, None)
+    shares = [share for share in seen if share is not None]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 1
+    assert all(0 <= share < 1 for share in shares)
+
+
+@pytest.mark.parametrize("line", [{"loading": 60}, {"prefill": 600}])
+async def test_closing_ends_what_is_waited_for(script: Path, line: dict[str, Any]) -> None:
+    engine = scripted(script, {"reply": "Hi", **line})
+    asking = asyncio.create_task(failing(engine))
+    await asyncio.sleep(0.02)
+    await engine.close()
+    async with asyncio.timeout(10):
+        _, error = await asking
+    assert isinstance(error, EngineUnavailable)
 
 
 # Several replies

@@ -72,7 +72,9 @@ def test_it_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> Non
     assert f"palaver-{__version__}.dist-info/licenses/LICENSE" in information
 
 
-@pytest.mark.parametrize("suffix", [".gguf", ".sql", ".md", "py.typed"])
+@pytest.mark.parametrize(
+    "suffix", [".gguf", ".sql", ".md", "py.typed", ".html", ".js", ".css", ".svg", ".webmanifest"]
+)
 def test_it_holds_what_is_not_python(wheel: Path, suffix: str) -> None:
     held = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("palaver/")]
     assert [name for name in held if name.endswith(suffix)]

@@ -208,7 +208,12 @@ async def opened(
     hand = hand or HandEngine(context=4096)
     catalog = ModelCatalog(
         models=[
-            ModelSpec(name="scripted", engine=scripted, description="Answers without a model."),
+            ModelSpec(
+                name="scripted",
+                engine=scripted,
+                description="Answers without a model.",
+                loading=lambda: scripted.loading,
+            ),
             ModelSpec(name="test/hand", engine=hand),
         ],
         aliases={"gpt": "scripted"},

@@ -151,6 +151,7 @@ def store_some(http: requests.Session, address: str) -> dict[str, str]:
         "file": file,
         "summary": summary["id"],
         "key": key["id"],
+        "name": "main.js",
     }
 
 
@@ -175,6 +176,7 @@ def good_body(path: str, stored: dict[str, str]) -> dict[str, Any]:
         "/v1/conversations/{conversation}/summaries/{summary}": {"text": "Hello"},
         "/v1/retention": {"older_than_days": 1},
         "/v1/keys": {"name": "test"},
+        "/v1/session": {"api_key": KEY},
     }
     return bodies[path]
 

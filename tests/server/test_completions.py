@@ -227,7 +227,7 @@ async def test_a_running_reply_is_a_conflict_until_it_is_cancelled(door: Door) -
     assert body["error"]["code"] == "turn_running"
     response, body = await door.post(f"/v1/chat/completions/{turn}/cancel", {})
     assert response.status == 200
-    assert body == {"id": turn, "object": "chat.completion.status", "status": "cancelled"}
+    assert (body["id"], body["object"], body["status"]) == (turn, "chat.completion.status", "cancelled")
     _, answer = await asking
     assert answer["choices"][0]["message"]["content"] == "So far"
     assert answer["choices"][0]["finish_reason"] == "stop"

@@ -31,12 +31,12 @@ async def keyring(tmp_path: Path) -> AsyncIterator[Keyring]:
 
 async def test_a_private_server_takes_its_own_key_only(keyring: Keyring) -> None:
     guard = Guard(ServerSettings(require_key=True, local_key="local-secret"), keyring)
-    assert (await guard.caller(Headers(bearer("local-secret")))).owner == OWNER
+    assert (await guard.caller(Headers(bearer("local-secret")), "GET")).owner == OWNER
     for given in ({}, bearer("any"), bearer("")):
         with pytest.raises(NotAuthenticated):
-            await guard.caller(Headers(given))
+            await guard.caller(Headers(given), "POST")
     with pytest.raises(NotAuthenticated):  # an empty key is no key
-        await Guard(ServerSettings(require_key=True), keyring).caller(Headers(bearer("")))
+        await Guard(ServerSettings(require_key=True), keyring).caller(Headers(bearer("")), "GET")
 
 
 def test_settings_do_not_show_their_keys() -> None:

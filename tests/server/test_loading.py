@@ -41,7 +41,7 @@ async def test_lists_say_how_much_is_loaded(door: Door) -> None:
 
 
 async def test_a_stream_says_how_much_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LOADING_SECONDS", 0.01)
+    monkeypatch.setattr(sse, "PROGRESS_SECONDS", 0.01)
     loaded: list[float | None] = [0.4]
     body = {"model": "test/hand", "messages": QUESTION, "stream": True}
     async with opened(tmp_path, NO_HOLD) as door:
@@ -65,7 +65,7 @@ async def test_a_stream_says_how_much_is_loaded(tmp_path: Path, monkeypatch: pyt
 async def test_sdks_skip_what_is_said_of_loading(
     tmp_path: Path, sdk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "LOADING_SECONDS", 0.01)
+    monkeypatch.setattr(sse, "PROGRESS_SECONDS", 0.01)
     async with (
         opened(tmp_path, NO_HOLD) as door,
         sdk(base_url=door.address, api_key="any", max_retries=0, _strict_response_validation=True) as client,

@@ -21,6 +21,8 @@ SCRIPTED = {
     "organization": "palaver",
     "description": "Answers without a model.",
     "aliases": ["gpt"],
+    "input_modalities": ["text", "image", "audio", "video", "file"],
+    "reasoning": True,
 }
 
 
@@ -128,3 +130,8 @@ async def test_openais_sdk_lists_and_retrieves(shared_door: Door) -> None:
     ) as sdk:
         assert [model.id async for model in sdk.models.list()] == ["scripted", "test/hand"]
         assert (await sdk.models.retrieve("test/hand")).owned_by == "palaver"
+
+
+async def test_a_model_that_takes_only_text_says_so(shared_door: Door) -> None:
+    _, body = await shared_door.get("/v1/models/test/hand")
+    assert (body["input_modalities"], body["reasoning"]) == (["text"], False)

@@ -158,9 +158,14 @@ class Hers:
         found = [
             await self.ann.read(f"/v1/conversations/{each}{path}")
             for each in (self.conversation, "plans")
-            for path in ("", "/messages?order=asc", "/tree", "/leaves", "/epochs", "/summaries")
+            for path in ("", "/messages?order=asc", "/tree", "/leaves", "/map", "/epochs", "/summaries")
         ]
         found.append(await self.ann.read("/v1/conversations?include_tasks=true&include_temporary=true"))
+        found.append(
+            await self.ann.read(
+                f"/v1/conversations/{self.conversation}/messages?include=siblings&include=usage"
+            )
+        )
         done = next(id for id in self.ids if id.startswith("chatcmpl-"))
         paths = (done, f"{done}/receipt", f"{self.running}/receipt")
         return [*found, *[await self.ann.read(f"/v1/chat/completions/{path}") for path in paths]]

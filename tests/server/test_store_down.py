@@ -14,17 +14,21 @@ from structlog.testing import capture_logs
 
 from palaver.core.turn import Accepted, ContentDelta, Finish, TurnState
 from palaver.server.app import ServerSettings
+from palaver.server.keyring import new_key
 from tests.server.conftest import Door, opened
 
 WITHOUT_THE_STORE = {
     "/health",
     "/models",
     "/models/{id}",
+    "/server",
     "/completions",
     "/embeddings",
     "/docs",
     "/openapi.json",
     "/",
+    "/ui",
+    "/assets/{name}",
 }
 """What is answered without a look into the store, or may be."""
 BODIES: dict[str, dict[str, Any]] = {
@@ -34,6 +38,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/responses": {"model": "scripted", "input": "hi"},
     "/responses/compact": {"model": "scripted", "input": "hi"},
     "/responses/input_tokens": {"model": "scripted", "input": "hi"},
+    "/session": {"api_key": new_key()},
 }
 
 

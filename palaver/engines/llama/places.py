@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from palaver.core.errors import EngineUnavailable
 from palaver.core.window import Window
 
 CLOSED = "The model is being shut down."
+LONGEST_TOLD = 100
+"""Where more turns wait, nobody counts for each how many go before it."""
 
 _Key = tuple[str, str]
 _Waiter = asyncio.Future[None]
@@ -30,6 +33,8 @@ class Places:
         self._count = count
         self._queues: OrderedDict[_Key, deque[_Waiter]] = OrderedDict()
         self._ahead: deque[_Waiter] = deque()
+        self._moved: asyncio.Future[None] | None = None
+        """Done when the queue has moved, where anybody waits for that."""
         self._closed = False
 
     @property
@@ -44,6 +49,13 @@ class Places:
     async def take(self, window: Window) -> None:
         """A place for this window, to be given back; waits for one. Raises EngineUnavailable when the engine is
         closed."""
+        async with aclosing(self.line(window)) as line:
+            async for _ in line:
+                pass
+
+    async def line(self, window: Window) -> AsyncGenerator[int | None, None]:
+        """The same: the place is taken when it has come to its end. While it waits it tells how many turns go before
+        it, each time that changes; None where too many wait."""
         if self._closed:
             raise EngineUnavailable(CLOSED)
         if self._free:
@@ -52,7 +64,19 @@ class Places:
         key = (window.owner, window.conversation or window.turn)
         mine: _Waiter = asyncio.get_running_loop().create_future()
         self._queues.setdefault(key, deque()).append(mine)
-        await self._wait(mine, lambda: self._leave(key, mine))
+        told: int | None = -1
+        try:
+            while not mine.done():
+                if (before := self._before(key, mine)) != told:
+                    told = before
+                    yield before
+                else:
+                    await asyncio.wait((mine, self._move()), return_when=asyncio.FIRST_COMPLETED)
+            mine.result()
+        except BaseException:  # whoever closes it leaves, too
+            self._leave(key, mine)
+            self._refuse(mine)
+            raise
 
     async def take_ahead(self) -> None:
         """A place for work ahead of a turn, as soon as no turn is at work. It is soon to be given back.
@@ -73,6 +97,7 @@ class Places:
         self._free += 1
         while self._free and (next_ := self._next()) is not None:
             self._give(next_)
+            self._tell()
         while self.taken == 0 and self._ahead:
             self._give(self._ahead.popleft())
 
@@ -89,9 +114,34 @@ class Places:
             await mine
         except asyncio.CancelledError:
             leave()
-            if mine.done() and not mine.cancelled() and mine.exception() is None:
-                self.give_back()  # it came in the same moment
+            self._refuse(mine)
             raise
+
+    def _refuse(self, mine: _Waiter) -> None:
+        """Nobody wants this place any more, which may have come in the same moment."""
+        if mine.done() and not mine.cancelled() and mine.exception() is None:
+            self.give_back()
+
+    def _before(self, key: _Key, mine: _Waiter) -> int | None:
+        """How many turns go before this one if nobody comes or leaves; None where too many wait."""
+        if self.waiting > LONGEST_TOLD:
+            return None
+        rounds, is_before = self._queues[key].index(mine), True
+        count = rounds
+        for each, queue in self._queues.items():
+            is_before = is_before and each != key
+            count += min(len(queue), rounds + is_before) if each != key else 0
+        return count
+
+    def _move(self) -> asyncio.Future[None]:
+        if self._moved is None or self._moved.done():
+            self._moved = asyncio.get_running_loop().create_future()
+        return self._moved
+
+    def _tell(self) -> None:
+        """The queue has moved."""
+        if self._moved is not None and not self._moved.done() and self.waiting <= LONGEST_TOLD:
+            self._moved.set_result(None)
 
     def _give(self, waiter: _Waiter) -> None:
         if not waiter.done():
@@ -122,3 +172,4 @@ class Places:
             queue.remove(mine)
             if not queue:
                 del self._queues[key]
+            self._tell()

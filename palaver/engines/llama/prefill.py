@@ -8,7 +8,7 @@ between: two long prompts alternate, short ones pass, and where others are being
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from palaver.engines.llama import asking
 from palaver.engines.llama.finishing import to_its_end
@@ -32,7 +32,7 @@ class Prefill:
     def is_long(self, new_tokens: int) -> bool:
         return new_tokens > LONG * self.batch
 
-    async def prefill(
+    async def pieces(
         self,
         worker: Worker,
         slot: int,
@@ -41,11 +41,12 @@ class Prefill:
         *,
         reuse: bool,
         computed: Callable[[int], object] = lambda at: None,
-    ) -> int:
-        """Have a slot hold all but the last of these tokens, of which about so many are there; how many were.
-        `computed` is told after each piece how many of them the slot holds now.
+    ) -> AsyncGenerator[tuple[int, int], None]:
+        """Have a slot hold all but the last of these tokens, of which about so many are there. After each piece it says
+        how many of them the slot holds now, and how many it held before the first; and so does `computed` hear of the
+        first, whether anybody is there to go on or not.
 
-        Cancelled, it returns when the worker has come to the end of the piece it is at. Raises what `asking.ask` does.
+        Cancelled, it ends when the worker has come to the end of the piece it is at. Raises what `asking.ask` does.
         """
         cached: int | None = None
         at, end = min(there, len(tokens) - 1), len(tokens) - 1
@@ -55,7 +56,7 @@ class Prefill:
                 piece = asking.prefill(worker, slot, tokens[:at], reuse=reuse or cached is not None)
                 done = await to_its_end(_told(piece, computed, at))
             cached = done.cache_n if cached is None else cached
-        return there if cached is None else cached
+            yield at, cached
 
 
 async def _told(

@@ -18,6 +18,7 @@ from palaver.core.turn import (
     Delta,
     EngineEvent,
     Finish,
+    Prefilled,
     ReasoningDelta,
     ToolCallDelta,
     Usage,
@@ -45,7 +46,8 @@ class Reading:
         self._has_spoken = False
 
     async def events(self, body: AsyncIterable[bytes]) -> AsyncGenerator[EngineEvent, None]:
-        """Deltas, then `Finish`. Raises EngineBroke also for a text that does not have its form."""
+        """How far the prompt is read, deltas, then `Finish`. Raises EngineBroke also for a text that does not have its
+        form."""
         try:
             async for data in body:
                 for event in self._decoder.feed(data):
@@ -68,8 +70,10 @@ class Reading:
             if isinstance(event, Finish):
                 yield await self._finish(event)
 
-    def _deltas(self, event: EngineEvent) -> Iterator[Delta]:
+    def _deltas(self, event: EngineEvent) -> Iterator[Delta | Prefilled]:
         match event:
+            case Prefilled():
+                yield event
             case ReasoningDelta():
                 self._thought_last = self._decoder.generated or 0
                 yield event

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import msgspec
 
 from palaver.core.errors import EngineBroke, EngineRefused, EngineUnavailable, InvalidRequest
-from palaver.core.turn import Accepted, Delta, EngineEvent, Finish, ToolCallDelta
+from palaver.core.turn import Accepted, Delta, EngineEvent, Finish, InLine, Prefilled, ToolCallDelta
 from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.llama import asking
@@ -34,6 +34,7 @@ class _Stay:
 
     def __init__(self, *, idle: bool) -> None:
         self.idle = idle
+        self.waited = False
         self.use: Use | None = None
         self.seat: Seat | None = None
         self.request: Completion | None = None
@@ -73,15 +74,25 @@ class Replying:
             kept=window.kept,
             ahead=options.idle,
         )
-        await (self._places.take_ahead() if options.idle else self._places.take(window))
         stay = _Stay(idle=options.idle)
+        if options.idle:
+            await self._places.take_ahead()
+        else:
+            async with aclosing(self._places.line(window)) as line:
+                async for before in line:
+                    stay.waited = True
+                    yield InLine(before)
         try:
+            if stay.waited:
+                yield Prefilled()
             stay.use = await self._workers.use()
             seat = stay.seat = await self._slots.take(ask, stay.use.worker)
             if seat is None:  # a turn never goes without
                 raise EngineUnavailable(NEEDED)
             asked = await prepared(plan, stay.use.worker, echo=options.parameters.echo)
-            stay.cached = await self._in_pieces(plan, asked, ask, seat, stay.use.worker)
+            async with aclosing(self._in_pieces(stay, plan, asked, ask, seat)) as pieces:
+                async for piece in pieces:
+                    yield piece
             fields = asked.fields | {"cache_prompt": seat.reuse}
             stay.request = Completion(stay.use.worker, seat.number, fields, asked.path)
             reading = Reading(plan)
@@ -107,21 +118,25 @@ class Replying:
             await asyncio.wait(set(self._leaving))
 
     async def _in_pieces(
-        self, plan: Plan, asked: Request, ask: Ask, seat: Seat, worker: Worker
-    ) -> int | None:
-        """Prefill a long prompt; how many of its tokens were there before, None for one that is not long.
+        self, stay: _Stay, plan: Plan, asked: Request, ask: Ask, seat: Seat
+    ) -> AsyncGenerator[Prefilled, None]:
+        """Prefill a long prompt, and note how many of its tokens were there before. One that is not long is left.
 
         With one slot there is nobody to be held up.
         """
-        there = _there(seat, ask)
+        assert stay.use is not None
+        worker, there = stay.use.worker, _there(seat, ask)
         new = self._slots.tokens(ask.prefix.size) - there
         if self._slots.count < 2 or not self._prefill.is_long(new):
-            return None
+            return
         try:
             tokens = await _tokens(plan, asked, worker)
             if not self._prefill.is_long(len(tokens) - there) or len(tokens) >= self._context:
-                return None  # what is too long is refused as a whole
-            return await self._prefill.prefill(
+                return  # what is too long is refused as a whole
+            stay.cached = there
+            # A batch takes its time: the length is told before.
+            yield Prefilled(min(there, len(tokens)), len(tokens))
+            pieces = self._prefill.pieces(
                 worker,
                 seat.number,
                 tokens,
@@ -129,8 +144,11 @@ class Replying:
                 reuse=seat.reuse,
                 computed=lambda at: self._slots.computed(seat, ask, tuple(tokens[:at])),
             )
+            async with aclosing(pieces):
+                async for at, stay.cached in pieces:
+                    yield Prefilled(at, len(tokens))
         except EngineRefused:
-            return None  # whatever is wrong with it is found by who is asked for all of it
+            stay.cached = None  # whatever is wrong with it is found by who is asked for all of it
 
     async def _events(
         self, stay: _Stay, ask: Ask, plan: Plan, reading: Reading

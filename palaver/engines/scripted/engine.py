@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncGenerator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -19,7 +21,7 @@ from palaver.core.errors import (
 )
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters
-from palaver.core.turn import Accepted, EngineEvent, Finish, Usage
+from palaver.core.turn import Accepted, EngineEvent, Finish, Prefilled, Usage
 from palaver.core.window import Window
 from palaver.engines.base import SAMPLING, Embedded, KvCache, Options
 from palaver.engines.scripted.replying import Prompt, Said, said
@@ -29,6 +31,7 @@ from palaver.engines.scripted.vectors import DIMENSIONS, vector
 
 PROMPTS_KEPT = 100
 TOKENIZER = "scripted:1"
+PREFILL_STEPS = 10
 
 
 class ScriptedEngine:
@@ -80,6 +83,16 @@ class ScriptedEngine:
         self._delay = delay
         self._context = context
         self._closed = asyncio.Event()
+        self._loading = (0.0, 0.0)
+        """When it last began to be loaded, by the monotonic clock, and how long that takes."""
+
+    @property
+    def loading(self) -> float | None:
+        """While a line of the script says that it is being loaded, how much of it is: from 0 to 1. None at all other
+        times."""
+        began, seconds = self._loading
+        share = (time.monotonic() - began) / seconds if seconds else 1.0
+        return share if share < 1 else None
 
     async def context_size(self, model: str) -> int | None:
         return self._context
@@ -173,7 +186,13 @@ class ScriptedEngine:
         parameters = options.parameters
         limit = self._limit(tokens, parameters)
         choices = [said(line, prompt, parameters, i, limit, begun) for i in range(parameters.n)]
+        if line.loading:
+            self._loading = (time.monotonic(), line.loading)
+            await self._pass(line.loading)
         yield Accepted()
+        for step in range(PREFILL_STEPS if line.prefill else 0):
+            yield Prefilled(tokens * step // PREFILL_STEPS, tokens)
+            await self._pass(line.prefill / PREFILL_STEPS)
         delay = self._delay if line.delay is None else line.delay
         done = 0
         for delta in chain.from_iterable(zip_longest(*(choice.deltas for choice in choices))):
@@ -199,6 +218,13 @@ class ScriptedEngine:
     def _limit(self, prompt: int, parameters: Parameters) -> int | None:
         room = None if self._context is None else self._context - prompt
         return min((limit for limit in (parameters.max_tokens, room) if limit is not None), default=None)
+
+    async def _pass(self, seconds: float) -> None:
+        """Let so many pass before anything is said."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+                raise EngineUnavailable("The engine is closed.")
 
     def _check_open(self) -> None:
         if self._closed.is_set():

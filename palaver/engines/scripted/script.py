@@ -42,7 +42,8 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         {"when_tool": "1", "tool_calls": [{"name": "add", "arguments": {"to": 1}}]}
         {"when_tool": "2", "reply": "Done: 2."}
 
-    `delay` is in seconds a token, in place of the engine's own.
+    `delay` is in seconds a token, in place of the engine's own. For `loading` seconds the model is being loaded
+    before anything else, and it takes `prefill` seconds to read the prompt, which is told in ten steps.
 
     `fail`: ``unavailable`` or ``refused`` before anything is said, or in mid-reply ``break after N tokens``,
     ``timeout after N tokens`` or ``stall after N tokens``, which says nothing more until it is stopped. N is
@@ -56,6 +57,8 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     when: str | None = None
     when_tool: str | None = None
     delay: float | None = None
+    loading: float = 0.0
+    prefill: float = 0.0
     fail: str | None = None
 
     def text(self, choice: int) -> str | None:
@@ -142,7 +145,7 @@ def _parsed(script: Path, number: int, row: bytes) -> Line:
         raise wrong(error) from error
     if line.fail is not None and not FAILURE.fullmatch(line.fail):
         raise wrong(f"no such failure: {line.fail!r}.")
-    if line.delay is not None and line.delay < 0:
+    if min(line.delay or 0.0, line.loading, line.prefill) < 0:
         raise wrong("a delay cannot be negative.")
     if line.reply is not None and line.replies:
         raise wrong("give `reply` or `replies`, not both.")

@@ -21,6 +21,7 @@ from palaver.engines.base import Options
 from palaver.engines.llama import LlamaEngine, asking
 from palaver.engines.llama.engine import WorkerEngine
 from palaver.engines.llama.process import Worker
+from tests.engines.contract import all_of
 
 EXACT = Parameters(temperature=0.0, max_tokens=80)
 UNLIMITED = Parameters(temperature=0.0)
@@ -68,10 +69,9 @@ async def ask(engine: LlamaEngine, prompt: Window, sampling: Parameters = EXACT)
 
 
 async def events_of(engine: WorkerEngine, prompt: Window, **parameters: Any) -> list[EngineEvent]:
-    """All events of one turn."""
+    """All events of one turn, without what it waits for."""
     asked = Options(model="m", parameters=Parameters(**{"max_tokens": 200, "seed": 1} | parameters))
-    async with aclosing(engine.generate(prompt, asked)) as stream:
-        return [event async for event in stream]
+    return await all_of(engine.generate(prompt, asked))
 
 
 async def answer(engine: WorkerEngine, prompt: Window, **parameters: Any) -> tuple[core_reply.Reply, Finish]:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 
 from palaver.core.errors import ContextLengthExceeded, UnsupportedParameter
 from palaver.core.message import Message
 from palaver.core.parameters import Parameters
-from palaver.core.turn import Accepted, ContentDelta, EngineEvent
+from palaver.core.turn import Accepted, ContentDelta, EngineEvent, InLine, Prefilled
 from palaver.core.window import Window
 from palaver.engines.llama import LlamaEngine, asking
+from tests.engines.contract import text_of, told_of
 from tests.engines.llama.conftest import MakeEngine
 from tests.engines.llama.talk import ENDLESS, EXACT, UNLIMITED, ask, options, slots, until, window, worker_of
 
@@ -97,6 +99,38 @@ async def test_what_is_counted_is_what_is_used(engine: LlamaEngine) -> None:
     for prompt in (window("Hello"), window("My name is Ada.", "Hello Ada.", "ünïcödé 日本語 🙂\n\ttabs")):
         counted = await engine.count(prompt, options())
         assert counted == (await ask(engine, prompt)).usage.prompt_tokens
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_it_tells_how_far_a_long_prompt_is_read(make_engine: MakeEngine, slots: int) -> None:
+    """Of several slots it is sent in pieces, of one the worker itself tells."""
+    engine = make_engine(slots=slots)
+    await ask(engine, window("Hello", conversation="other"))  # the model is loaded
+    prompt = window("hi " * 1500)
+    events = await told_of(engine.generate(prompt, options(Parameters(temperature=0.0, max_tokens=3))))
+    length = (await ask(engine, prompt)).usage.prompt_tokens
+    told = [event for event in events if isinstance(event, Prefilled)]
+    assert {event.of for event in told} == {length}
+    read = [event.done for event in told]
+    assert read == sorted(read)
+    assert read[0] < 300
+    assert read[-1] == length
+    assert len(set(read)) >= 6
+    assert not any(isinstance(event, Prefilled) for event in events[events.index(told[-1]) + 1 :])
+
+
+async def test_who_waits_for_a_place_hears_how_many_go_before_it(make_engine: MakeEngine) -> None:
+    engine = make_engine(slots=1)
+    async with aclosing(stream(engine, window(*ENDLESS))) as busy:
+        while not isinstance(await anext(busy), ContentDelta):
+            pass
+        first = engine.generate(window("Hello", conversation="one"), options())
+        second = engine.generate(window("Hello", conversation="two"), options())
+        assert [await anext(first), await anext(second)] == [InLine(0), InLine(1)]
+        await first.aclose()
+        assert await anext(second) == InLine(0)
+    assert text_of(rest := await told_of(second))
+    assert rest[0] == Prefilled()
 
 
 async def test_control_tokens_in_a_message_are_text(engine: LlamaEngine) -> None:

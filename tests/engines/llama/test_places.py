@@ -1,6 +1,7 @@
 """Who gets a place, and who waits."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -72,6 +73,66 @@ async def test_a_place_given_in_the_moment_of_leaving_is_not_lost() -> None:
     with pytest.raises(asyncio.CancelledError):
         await left
     assert places.taken == 0
+
+
+class TestLine:
+    """How many turns go before one that waits."""
+
+    async def test_it_is_told_each_time_that_changes_and_ends_in_the_order_that_it_foretold(self) -> None:
+        places = Places(1)
+        await places.take(window("a"))
+        told: dict[str, list[int | None]] = {}
+        served: list[str] = []
+
+        async def wait(wanted: Window) -> None:
+            async with aclosing(places.line(wanted)) as line:
+                async for before in line:
+                    told.setdefault(wanted.turn, []).append(before)
+            served.append(wanted.turn)
+
+        tasks = []
+        for turn in ("a1", "a2", "b1", "a3", "b2", "c1"):
+            tasks.append(asyncio.create_task(wait(window(turn[0], turn=turn))))
+            await settle()
+        last = {turn: before[-1] for turn, before in told.items()}
+        assert last["c1"] == 2, "after the first of each conversation"
+        while places.taken:
+            places.give_back()
+            await settle()
+        assert served == ["a1", "b1", "c1", "a2", "b2", "a3"]
+        assert told["a1"] == [0]
+        assert told["c1"] == [2, 1, 0]
+        assert told["a3"][-3:] == [2, 1, 0]
+
+    async def test_who_finds_a_place_hears_nothing(self) -> None:
+        places = Places(1)
+        assert [before async for before in places.line(window("a"))] == []
+        assert places.taken == 1
+
+    async def test_who_closes_it_is_in_no_line(self) -> None:
+        places = Places(1)
+        await places.take(window("a"))
+        line, other = places.line(window("b")), places.line(window("b"))
+        assert [await anext(line), await anext(other)] == [0, 1]
+        await line.aclose()
+        assert await anext(other) == 0
+        places.give_back()  # gives it to `other`, which is closed before it looks
+        await other.aclose()
+        assert (places.taken, places.waiting) == (0, 0)
+
+    async def test_where_many_wait_nobody_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("palaver.engines.llama.places.LONGEST_TOLD", 2)
+        places = Places(1)
+        await places.take(window("a"))
+        lines = [places.line(window(None, turn=f"t{n}")) for n in range(3)]
+        assert [await anext(line) for line in lines] == [0, 1, None]
+        last = asyncio.ensure_future(anext(lines[2]))
+        await settle()
+        places.give_back()
+        assert await last == 1
+        for line in lines:
+            await line.aclose()
+        assert (places.taken, places.waiting) == (0, 0)
 
 
 async def test_work_ahead_of_turns_waits_until_no_turn_is_at_work() -> None:

@@ -26,14 +26,14 @@ from palaver.core.errors import (
     InvalidRequest,
 )
 from palaver.core.parameters import Format, Parameters
-from palaver.core.turn import Accepted, ContentDelta, EngineEvent, Finish, Usage
+from palaver.core.turn import Accepted, ContentDelta, Finish, Usage
 from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.llama import RemoteEngine, RemoteSettings, Snapshots, remote_model
 from palaver.engines.llama import remote as module
 from palaver.engines.llama.gguf import inspect
 from palaver.engines.pocket import POCKET
-from tests.engines.contract import EngineContract
+from tests.engines.contract import EngineContract, all_of
 from tests.engines.llama.models import GAPS, MARKERS, random_model
 from tests.engines.llama.talk import ENDLESS, EXACT, PATIENCE, UNLIMITED, options, unix, window
 from tests.engines.llama.templates import PLAIN, TOOLS
@@ -129,8 +129,7 @@ async def said(
     engine: RemoteEngine, prompt: Window, parameters: Parameters | None = None
 ) -> tuple[str, Finish]:
     asked = Options(model="m", parameters=parameters) if parameters else options(EXACT)
-    async with aclosing(engine.generate(prompt, asked)) as stream:
-        events: list[EngineEvent] = [event async for event in stream]
+    events = await all_of(engine.generate(prompt, asked))
     assert isinstance(events[0], Accepted)
     finish = events[-1]
     assert isinstance(finish, Finish)

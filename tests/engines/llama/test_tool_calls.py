@@ -11,6 +11,7 @@ from palaver.core.window import Window
 from palaver.engines.base import Options
 from palaver.engines.llama import LlamaEngine, asking
 from palaver.engines.llama.replying import NO_CALL
+from tests.engines.contract import all_of
 from tests.engines.llama.conftest import MakeEngine, ModelOf
 from tests.engines.llama.models import CONTROL, MARKERS
 from tests.engines.llama.talk import answer, events_of, token_of, window, worker_of
@@ -181,7 +182,7 @@ async def test_a_cut_reply_goes_on_with_a_call(hermes: LlamaEngine) -> None:
     prompt = asked("Go on.", Message("assistant", "Well, "))
     parameters = Parameters(tool_choice=NamedTool("measure"), echo=True, max_tokens=99, seed=1)
     options = Options(model="m", parameters=parameters, prefill=True)
-    events = [event async for event in hermes.generate(prompt, options)]
+    events = await all_of(hermes.generate(prompt, options))
     assert isinstance(events[0], Accepted)
     assert events[-1].prompt.endswith('Well, <tool_call>\n{"name": "measure", "arguments": ')  # type: ignore[union-attr]
 

@@ -1,0 +1,66 @@
+// Dialogs: the browser's own, which holds the focus and gives it back, with a title and an end.
+
+import { h, iconButton } from "./dom.js";
+
+let count = 0;
+
+/**
+ * Show a dialog over the page. `title`, its name; `body`, nodes; `actions`, buttons at its foot; `kind`, a class;
+ * `lasting`: it stays until `close()` is called, and neither Escape nor a click beside it ends it. Returns
+ * {element, close(result), closed}: `closed` resolves with the result, null where it was only put away.
+ */
+export function openDialog({ title, body, actions = [], kind = "", lasting = false }) {
+  const name = `dialog-${++count}`;
+  const element = h(
+    "dialog",
+    { class: `dialog ${kind}`, "aria-labelledby": name, closedby: lasting ? "none" : "any" },
+    h(
+      "div",
+      { class: "dialog-sheet" },
+      h(
+        "header",
+        { class: "dialog-head" },
+        h("h2", { id: name, tabindex: "-1" }, title),
+        !lasting && iconButton("close", "Close", () => close()),
+      ),
+      h("div", { class: "dialog-body" }, body),
+      actions.length > 0 && h("footer", { class: "dialog-foot" }, actions),
+    ),
+  );
+  let result = null;
+  const close = (value = null) => { result = value; element.close(); };
+  if (lasting) element.addEventListener("cancel", (event) => event.preventDefault());
+  else closeBeside(element, close);
+  const closed = new Promise((resolve) => {
+    element.addEventListener("close", () => { element.remove(); resolve(result); }, { once: true });
+  });
+  document.body.append(element);
+  element.showModal();
+  // Where nothing asks for the focus its name has it, so that it is read out, and no button looks chosen.
+  if (!element.querySelector("[autofocus]")) element.querySelector("h2").focus();
+  return { element, close, closed };
+}
+
+/** A click beside the sheet ends a dialog; a selection that was only let go of there does not. */
+function closeBeside(element, close) {
+  let pressed = null;
+  element.addEventListener("pointerdown", (event) => { pressed = event.target; });
+  element.addEventListener("click", (event) => {
+    if (event.target === element && pressed === element) close();
+  });
+}
+
+/** Ask before something is done. `action` is what its button says. Resolves with whether it was pressed. */
+export async function confirmed({ title, text, action, danger = false }) {
+  const yes = h("button", { type: "button", class: `button primary ${danger ? "danger" : ""}` }, action);
+  const no = h("button", { type: "button", class: "button", autofocus: true }, "Cancel");
+  const { close, closed } = openDialog({ title, body: h("p", {}, text), actions: [no, yes], kind: "narrow" });
+  no.addEventListener("click", () => close(false));
+  yes.addEventListener("click", () => close(true));
+  return (await closed) === true;
+}
+
+/** Whether a dialog is open: keys that mean something on the page mean nothing then. */
+export function isCovered() {
+  return document.querySelector("dialog[open]") !== null;
+}
