@@ -81,7 +81,7 @@ lock: ## write constraints.txt anew, with the newest versions that go together
 
 clean: ## remove all that the commands above have made, .venv too
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	@rm -rf tests/sdks/node/node_modules
+	@rm -rf tests/sdks/node/node_modules tests/page/node/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMPS)/venv:

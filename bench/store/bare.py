@@ -156,6 +156,7 @@ class BareKeeper:
             "completion_tokens": talk.REPLY // talk.TOKEN,
             "deltas": lengths,
             "first_token_at": now,
+            "first_text_at": now,
             "ended_at": now,
             "now": now,
         }

@@ -273,6 +273,7 @@ def _ending(turn: str, number: int) -> Ending:
         replies=replies(deltas, ["stop"]),
         usage=Usage(talk.QUESTION // talk.TOKEN, len(deltas)),
         first_token_at=int(time.time() * 1000),
+        first_text_at=int(time.time() * 1000),
     )
 
 

@@ -91,7 +91,8 @@ class Telling:
     async def end(self) -> list[Event]:
         """The blocks that were not finished, and those that look different in the end; for `blocks` of its event."""
         return [
-            {"index": block.index, "html": block.html} for block in await asyncio.to_thread(self._rendering.end)
+            {"index": block.index, "html": block.html}
+            for block in await asyncio.to_thread(self._rendering.end)
         ]
 
 

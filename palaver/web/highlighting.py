@@ -15,7 +15,7 @@ from pygments.token import STANDARD_TYPES, _TokenType
 LENGTH = 32_000
 """Longer code is shown without colours."""
 SECONDS = 0.3
-"""And so is what takes longer: some lexers have patterns that, for certain code, look through all of it time and again."""
+"""And so is what takes longer: patterns of some lexers look through certain code time and again."""
 # Most of them look through a line only, or through spaces: what has none that is long needs no clock.
 _SLOW = re.compile(r"[^\n]{1000}|\s{200}")
 

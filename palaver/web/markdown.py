@@ -48,6 +48,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     references: References
     fence: bool = False
 
+    @property
+    def closing(self) -> re.Pattern[str] | None:
+        """What a line begins with that may end the block of code."""
+        return re.compile(r" {0,3}" + re.escape(self.tokens[0].markup[:3])) if self.fence else None
+
     def in_code(self, line: int) -> bool:
         """Whether it would be within a block of code that one cut before `line`."""
         return any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 
     from palaver.web.markdown import Part
 
-LIMIT = 2 * (LINE + 1)
-"""Longer blocks, in characters, are cut. The pieces of a list are lists; those of code have no colours."""
+PROSE = LINE + 4_000
+"""Longer blocks, in characters, are cut. The pieces of a list are lists."""
+CODE = 64_000
+"""Longer blocks of code are cut. Their pieces have no colours."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -59,6 +62,10 @@ class Rendering:
         self._references: dict[str, Any] = {}
         self._linking: list[tuple[Block, list[Line], int, bool, int]] = []
         """Finished blocks that a later definition may change, with how many there were for them."""
+        self._size = 0
+        """How many characters they have."""
+        self._fence: re.Pattern[str] | None = None
+        """What ends the block of code that they are, where they are one."""
         self._in_fence = False
         """Whether the first of the open lines is ours: it opens the block of code that was cut before them."""
 
@@ -66,6 +73,9 @@ class Rendering:
         """Go on with `text`; the blocks that are finished now."""
         ended = list(self._lines.feed(text))
         self._open += ended
+        self._size += sum(len(line.text) + 1 for line in ended)
+        if self._fence and self._size <= CODE and not any(self._fence.match(line.text) for line in ended):
+            return []  # all of it is code, and nothing else is to be found out
         return self._finished(ended=False) if ended else []
 
     @property
@@ -111,7 +121,8 @@ class Rendering:
     def _finished(self, *, ended: bool) -> list[Block]:
         """Finish what can be finished; all of it where the text has `ended`."""
         found: list[Block] = []
-        size = LIMIT
+        size = CODE
+        self._fence = None
         while self._open:
             self._skip()
             window = _first(self._open, size)
@@ -122,7 +133,8 @@ class Rendering:
                 self._open.insert(0, cut)
             if is_whole and not done:
                 break
-            size = LIMIT if done else 2 * size
+            size = CODE if done else 2 * size
+        self._size = sum(len(line.text) + 1 for line in self._open)
         return found
 
     def _skip(self) -> None:
@@ -141,6 +153,7 @@ class Rendering:
         for place, part in enumerate(parts):
             cut = _cut(part, window, everything)
             if cut is None and place == len(parts) - 1 and not everything:
+                self._fence = part.closing
                 return done, None
             self._at += _units(window[done : part.start])
             lines, done = window[part.start : cut or part.stop], cut or part.stop
@@ -192,7 +205,8 @@ def _cut(part: Part, window: Sequence[Line], everything: bool) -> int | None:
     """Before which line a block has to be cut, None if it is not too long. It depends on no line further on than the
     one after the first that is too many: only then it is certain that the block holds that one."""
     size, over = 0, part.start
-    while size <= LIMIT:
+    limit = CODE if part.fence else PROSE
+    while size <= limit:
         if over == part.stop:
             return None
         size += len(window[over].text) + 1
@@ -208,7 +222,7 @@ def _cut(part: Part, window: Sequence[Line], everything: bool) -> int | None:
         if text[:1].strip() and not part.in_code(line):
             return line
         size -= len(window[line - 1].text) + 1
-        if size < LIMIT // 2:
+        if size < PROSE // 2:
             break
     return over
 

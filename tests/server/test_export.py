@@ -14,7 +14,9 @@ from tests.server.conftest import Door, opened
 
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\nnot much of a picture").decode()
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-SCRIPT = json.dumps({"reply": f"**Rye** bread.\n\n```python\nprint(1)\n```\n\n{ATTACK}", "reasoning": "Hm </div>."})
+SCRIPT = json.dumps(
+    {"reply": f"**Rye** bread.\n\n```python\nprint(1)\n```\n\n{ATTACK}", "reasoning": "Hm </div>."}
+)
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ async def talk(door: Door, text: str = "What bread?", **more: Any) -> str:
 
 
 async def exported(door: Door, conversation: str, format: str) -> tuple[Any, str]:
-    async with door.http.get(f"{door.address}/v1/conversations/{conversation}/export?format={format}") as response:
+    async with door.http.get(
+        f"{door.address}/v1/conversations/{conversation}/export?format={format}"
+    ) as response:
         assert response.status == 200
         return response.headers, await response.text()
 
@@ -51,7 +55,12 @@ async def test_markdown_has_the_path_to_be_read(door: Door) -> None:
 async def test_json_has_all_branches_and_what_belongs_to_them(door: Door) -> None:
     conversation = await talk(door)
     _, page = await door.get(f"/v1/conversations/{conversation}/messages?order=asc")
-    again = {"model": "scripted", "conversation": conversation, "parent": page["data"][0]["id"], "messages": []}
+    again = {
+        "model": "scripted",
+        "conversation": conversation,
+        "parent": page["data"][0]["id"],
+        "messages": [],
+    }
     assert (await door.post("/v1/chat/completions", again))[0].status == 200
     headers, text = await exported(door, conversation, "json")
     told = json.loads(text)

@@ -60,6 +60,8 @@ async def test_an_empty_one(door: Door) -> None:
             "user": None,
             "head": None,
             "messages": 0,
+            "pinned": False,
+            "archived": False,
             "is_task": False,
             "expires_at": None,
             "window": None,
@@ -100,6 +102,7 @@ async def test_one_with_everything(door: Door, tmp_path: Path) -> None:
     ]
     _, found = await door.get("/v1/conversations/notes?user=ann")
     assert found.pop("instructions") == []
+    assert found.pop("running") == []
     assert found == body
     assert check(tmp_path / "palaver.db").findings == []
 
@@ -204,7 +207,7 @@ async def test_notes_and_title_are_changed(door: Door) -> None:
         assert response.status == 200
         assert (changed["metadata"], changed["title"]) == (metadata, title)
         _, found = await door.get(path)
-        assert {**changed, "instructions": []} == found
+        assert {**changed, "instructions": [], "running": []} == found
 
 
 async def test_an_item_goes_with_the_message_that_it_is_a_part_of(door: Door) -> None:

@@ -48,14 +48,7 @@ export class Chat {
   }
 
   _listen(main) {
-    main.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); main.classList.add("dropping"); } });
-    main.addEventListener("dragleave", (event) => event.target === main && main.classList.remove("dropping"));
-    main.addEventListener("drop", (event) => {
-      main.classList.remove("dropping");
-      if (!event.dataTransfer.files.length) return;
-      event.preventDefault();
-      void this.composer.add([...event.dataTransfer.files]);
-    });
+    this.composer.takeDrops(main);
     const { list } = this.transcript;
     list.addEventListener("click", (event) => void copyCode(event));
     list.addEventListener("copy", (event) => copyMarkdown(event, this.transcript.views));

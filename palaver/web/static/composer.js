@@ -169,6 +169,23 @@ export class Composer {
     }
   }
 
+  /** Take what is dropped on an element. */
+  takeDrops(place) {
+    const mark = (is) => place.classList.toggle("dropping", is);
+    place.addEventListener("dragover", (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      mark(true);
+    });
+    place.addEventListener("dragleave", (event) => event.target === place && mark(false));
+    place.addEventListener("drop", (event) => {
+      mark(false);
+      if (!event.dataTransfer.files.length) return;
+      event.preventDefault();
+      void this.add([...event.dataTransfer.files]);
+    });
+  }
+
   /** Attach files: pictures where the model takes them, and text. */
   async add(files) {
     const { images, largest, model } = this.does.limits();

@@ -23,7 +23,7 @@ export function openDialog({ title, body, actions = [], kind = "", lasting = fal
         h("h2", { id: name, tabindex: "-1" }, title),
         !lasting && iconButton("close", "Close", () => close()),
       ),
-      h("div", { class: "dialog-body" }, body),
+      h("div", { class: "dialog-body", tabindex: "0" }, body),
       actions.length > 0 && h("footer", { class: "dialog-foot" }, actions),
     ),
   );

@@ -185,7 +185,7 @@ export class Meter {
     this.element.classList.toggle("full", tooLong);
     if (tooLong) {
       this.text.textContent = "too long";
-      this.element.title = error.message;
+      this._name(error.message);
       this.ring.setAttribute("stroke-dasharray", "100 0");
       return;
     }
@@ -197,7 +197,12 @@ export class Meter {
     this.element.classList.toggle("near", share > 0.85);
     this.text.textContent = size ? `${short(prompt)} / ${short(size)}` : short(prompt);
     const anew = epoch.began && epoch.reason === "overflow" ? " The window begins anew with this message." : "";
-    this.element.title = `The model would see ${whole(receipt.messages.length)} of ${whole(receipt.path)} messages, ${whole(prompt)}${size ? ` of ${whole(size)}` : ""} tokens.${out ? ` ${whole(out)} left out.` : ""}${anew}`;
+    this._name(`The model would see ${whole(receipt.messages.length)} of ${whole(receipt.path)} messages, ${whole(prompt)}${size ? ` of ${whole(size)}` : ""} tokens.${out ? ` ${whole(out)} left out.` : ""}${anew}`);
+  }
+
+  _name(title) {
+    this.element.title = title;
+    this.element.setAttribute("aria-label", `${this.text.textContent}: how full the model's context is. ${title}`);
   }
 }
 

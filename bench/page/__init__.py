@@ -1,0 +1,1 @@
+"""How the chat page behaves on long chats."""
