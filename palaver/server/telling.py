@@ -38,19 +38,23 @@ class Telling:
         self._waiting_chars = 0
 
     async def take(self, news: Sequence[Delta]) -> list[Event]:
-        """The events of some more deltas; those that are known already make none."""
+        """The events of some more deltas; those that are known already make none.
+
+        A block comes before the text that finished it, whose number it does not have yet: who has heard of that text
+        has the block, wherever the stream broke off.
+        """
         told: list[Event] = []
         known = max(0, self._known - self.n)
         for is_news, deltas in ((False, news[:known]), (True, news[known:])):
-            events = list(_merged(deltas))
+            before = self.n
+            events = list(_merged(deltas, before))
             self.n += len(deltas)
-            if is_news:
-                told += events
             text = "".join(event["text"] for event in events if event["type"] == "text")
             blocks = await self._fed(text) if text else []
             if is_news:
-                told += [_block(block) for block in blocks]
-        return [{**event, "n": self.n} for event in told]
+                told += [{**_block(block), "n": before} for block in blocks]
+                told += events
+        return told
 
     async def _fed(self, text: str) -> list[Block]:
         self._changed = True
@@ -96,23 +100,31 @@ class Telling:
         ]
 
 
-def _merged(deltas: Sequence[Delta]) -> Iterator[Event]:
-    """What comes in one piece is told in one."""
+def _merged(deltas: Sequence[Delta], before: int) -> Iterator[Event]:
+    """What comes in one piece is told in one. `before` is how many deltas came earlier."""
     kind, pieces = "", list[str]()
-    for delta in deltas:
+    n = before
+    for place, delta in enumerate(deltas, before + 1):
         if delta.choice:
             continue
         this = {ContentDelta: "text", ReasoningDelta: "reasoning"}.get(type(delta), "call")
         if this != kind or this == "call":
             if pieces:
-                yield {"type": kind, "text": "".join(pieces)}
+                yield {"type": kind, "text": "".join(pieces), "n": n}
             kind, pieces = this, []
+        n = place
         if isinstance(delta, ContentDelta | ReasoningDelta):
             pieces.append(delta.text)
         else:
-            yield {"type": "call", "index": delta.index, "name": delta.name, "arguments": delta.arguments}
+            yield {
+                "type": "call",
+                "index": delta.index,
+                "name": delta.name,
+                "arguments": delta.arguments,
+                "n": n,
+            }
     if pieces:
-        yield {"type": kind, "text": "".join(pieces)}
+        yield {"type": kind, "text": "".join(pieces), "n": n}
 
 
 def _block(block: Block) -> Event:

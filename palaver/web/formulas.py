@@ -93,13 +93,10 @@ def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         inner.append(text if closed < 0 else text[:closed])
         behind = text[closed + 2 :].strip() if closed >= 0 else ""
     state.line = line + 1
-    if closed >= 0:
+    if closed >= 0 and behind in ("", ".", ",", ";"):
         token = state.push("math_block", "", 0)
-        mark = behind if behind in (".", ",", ";") else ""
-        token.content, token.markup, token.map = "\n".join(inner) + mark, opening, [start, line + 1]
-        if behind and not mark:
-            _paragraph(state, behind, [line, line + 1])
-    else:  # no formula after all
+        token.content, token.markup, token.map = "\n".join(inner) + behind, opening, [start, line + 1]
+    else:  # no formula after all, or one among words
         words = "\n".join(_line(state, each) for each in range(start, line + 1))
         _paragraph(state, words, [start, line + 1])
     return True

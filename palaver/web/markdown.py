@@ -50,8 +50,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def closing(self) -> re.Pattern[str] | None:
-        """What a line begins with that may end the block of code."""
-        return re.compile(r" {0,3}" + re.escape(self.tokens[0].markup[:3])) if self.fence else None
+        """What a line begins with that may end the block of code; None where that has ended, or is none."""
+        if not self.fence or self.tokens[0].content.count("\n") < self.stop - self.start - 1:
+            return None
+        return re.compile(r" {0,3}" + re.escape(self.tokens[0].markup[:3]))
 
     def in_code(self, line: int) -> bool:
         """Whether it would be within a block of code that one cut before `line`."""

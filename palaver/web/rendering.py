@@ -91,7 +91,7 @@ class Rendering:
         from palaver.web import unfinished
 
         lines = [line.text for line in self._open]
-        if not unfinished.is_mark(rest):
+        if rest and not unfinished.is_mark(rest):
             lines.append(rest)
         shown = unfinished.html(lines, self._references)
         at = self._at if start is None else start
@@ -121,7 +121,7 @@ class Rendering:
     def _finished(self, *, ended: bool) -> list[Block]:
         """Finish what can be finished; all of it where the text has `ended`."""
         found: list[Block] = []
-        size = CODE
+        size = PROSE
         self._fence = None
         while self._open:
             self._skip()
@@ -133,7 +133,7 @@ class Rendering:
                 self._open.insert(0, cut)
             if is_whole and not done:
                 break
-            size = CODE if done else 2 * size
+            size = PROSE if done else 2 * size
         self._size = sum(len(line.text) + 1 for line in self._open)
         return found
 

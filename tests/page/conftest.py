@@ -89,8 +89,10 @@ class Served:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for the tests of one module. Not for longer: while Playwright's calls can be made an event loop runs in
+    this thread, and no test with one of its own could."""
     program = require_program("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])

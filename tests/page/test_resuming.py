@@ -14,10 +14,11 @@ NETWORK = r"Failed to load resource|ERR_|net::"
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Served]:
+def own(tmp_path: Path, watched: Watched) -> Iterator[Served]:
     """A server that only this test has, to be killed."""
     running = Served(tmp_path)
     yield running
+    watched.allowed.append("Failed to load resource")  # by a page that is closed only after this
     running.close()
 
 

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.page.acting import answered, ended, field, messages, replies, tool, visit
+from tests.page.acting import answered, conversation_of, field, messages, replies, tool, visit
 from tests.page.conftest import Served
 
 
@@ -31,6 +31,14 @@ def test_what_the_model_did_not_see_is_grey_under_one_line(page: Page, served: S
     ) == [False, True]
     answered(page, "And now?", replies(page).count() + 1)
     expect(page.locator(".window-line")).to_have_count(1)
+
+
+def test_it_is_grey_too_where_the_end_is_not_loaded(page: Page, served: Served) -> None:
+    conversation = served.conversation(*[f"Some words that take room, number {n}. " * 9 for n in range(120)])
+    served.ask("POST", f"conversations/{conversation}/window", {"size": 1024, "reserve": 128})
+    served.say(conversation, "What was that?")
+    visit(page, served, conversation, served.messages(conversation)[20]["id"])
+    expect(page.locator(".message.unseen")).not_to_have_count(0)
 
 
 def test_the_setting_takes_the_grey_away(page: Page, served: Served) -> None:
@@ -76,11 +84,24 @@ def test_the_meter_says_before_sending_how_full_the_context_would_be(page: Page,
 
 def test_tokens_of_each_turn_are_drawn(page: Page, served: Served) -> None:
     visit(page, served)
-    answered(page, "One")
-    answered(page, "Two", 2)
+    page.locator("select.model").select_option("pocket")
+    answered(page, "My name is Ada.")
+    answered(page, "What is my name?", 2)
     tool(page, "Tokens of each turn").click()
     dialog = page.get_by_role("dialog", name="Tokens of each turn")
     expect(dialog.locator("tbody tr")).to_have_count(2)
     expect(dialog.get_by_role("img").first).to_be_visible()
+    reused = [int(each) for each in dialog.locator("tbody td:nth-child(3)").all_inner_texts()]
+    usage = served.messages(conversation_of(page))
+    assert len(usage) == 4
+    assert reused[1] > 0, "the second prompt begins with the first"
     page.keyboard.press("Escape")
-    ended(page, 2)
+
+
+def test_a_model_that_does_not_say_what_it_reused(page: Page, served: Served) -> None:
+    visit(page, served)
+    answered(page, "One")
+    tool(page, "Tokens of each turn").click()
+    dialog = page.get_by_role("dialog", name="Tokens of each turn")
+    expect(dialog.locator("tbody td").nth(1)).to_have_text("–")
+    expect(dialog).to_contain_text("do not say what they reused")

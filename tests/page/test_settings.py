@@ -89,10 +89,11 @@ def test_keys_do_everything(page: Page, served: Served) -> None:
 
 
 @pytest.fixture
-def closed(tmp_path: Path) -> Iterator[Served]:
+def closed(tmp_path: Path, watched: Watched) -> Iterator[Served]:
     """A server that asks for a key."""
     running = Served(tmp_path, "--api-key", KEY)
     yield running
+    watched.allowed.append("Failed to load resource")  # by a page that is closed only after this
     running.close()
 
 
@@ -122,6 +123,22 @@ def test_sign_in_with_an_api_key(
     dialog.get_by_label("API key").fill(KEY)
     dialog.get_by_label("API key").press("Enter")
     expect(field(page)).to_have_value("a draft")
+
+
+def test_a_link_to_a_chat_is_opened_once_somebody_has_signed_in(
+    page: Page, closed: Served, watched: Watched
+) -> None:
+    watched.allowed.append("401")
+    made = closed.ask(
+        "POST",
+        "conversations",
+        {"items": [{"role": "user", "content": "Hello"}]},
+        Authorization=f"Bearer {KEY}",
+    )
+    page.goto(f"{closed.url}/#/c/{made['id']}")
+    page.get_by_role("dialog", name="Sign in").get_by_label("API key").fill(KEY)
+    page.keyboard.press("Enter")
+    expect(messages(page)).to_have_count(1)
 
 
 def test_it_works_at_ui_too(page: Page, served: Served) -> None:

@@ -164,6 +164,14 @@ def test_pictures_come_by_paste_and_drop(page: Page, served: Served) -> None:
     expect(page.locator(".message.user .media img")).to_have_count(1)
 
 
+def test_a_model_that_takes_no_pictures_is_told(page: Page, served: Served) -> None:
+    visit(page, served)
+    page.locator("select.model").select_option("pocket")
+    drop(page, "#composer-text", "paste", "pasted.png", PIXEL, "image/png")
+    expect(page.get_by_text("pocket takes no pictures.")).to_be_visible()
+    expect(page.locator(".tray li")).to_have_count(0)
+
+
 def test_a_text_file_goes_with_the_message_and_other_files_are_told(page: Page, served: Served) -> None:
     visit(page, served)
     drop(page, "#main", "drop", "notes.md", b"# Notes\nrye", "text/markdown")

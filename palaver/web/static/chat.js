@@ -67,6 +67,7 @@ export class Chat {
     });
     bus.on("conversation:gone", ({ id }) => { if (id === this.conversation?.id) location.hash = "#/new"; });
     bus.on("signed-in", () => void this.refresh());
+    bus.on("models", () => { if (!this.welcome.hidden) this._welcome(true); });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) void this.refresh(); });
     addEventListener("online", () => void this.refresh());
     addEventListener("pagehide", () => this.transcript.keepPlace());
@@ -206,7 +207,11 @@ export class Chat {
       return;
     }
     if (conversation !== this.conversation) return;
-    this.transcript.still(() => { before(); this.transcript.reconcile(); });
+    this.transcript.still(() => {
+      before();
+      this.transcript.settle();
+      this.transcript.reconcile();
+    });
     this.header.show();
     tell("conversation:changed", { id: conversation.id, conversation: conversation.detail });
     await this.sight.see();

@@ -104,7 +104,11 @@ export class Composer {
 
   submit() {
     const content = this.content;
-    if (content === null || (this.running && this._edit)) return;
+    if (content === null) return;
+    if (this.running && this._edit) {
+      toast("A reply is coming: stop it, or wait for its end, before you send an edit.");
+      return;
+    }
     const edit = this._edit;
     this._endEdit();
     if (edit) {

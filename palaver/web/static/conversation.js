@@ -135,6 +135,12 @@ export class Conversation {
     return this.ends ? (this.messages.at(-1) ?? null) : null;
   }
 
+  /** The latest turn of the path, also where its end is not loaded; null where no reply of it was generated here. */
+  async lastTurn() {
+    const end = this.ends ? this.messages : (await api.get(`${this.path}/messages`, { order: "desc", limit: 4 })).data.reverse();
+    return end.findLast((message) => message.turn)?.turn ?? null;
+  }
+
   /** Make a message the head, and nothing below it. */
   async setHead(message) {
     await api.post(`${this.path}/head`, { message });

@@ -30,6 +30,7 @@ async function route() {
 }
 
 addEventListener("hashchange", () => void route());
+bus.on("signed-in", () => { if (!chat.conversation && location.hash.startsWith("#/c/")) void route(); });
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing || isCovered()) return;
   if (isCommand(event) && !event.shiftKey && event.key.toLowerCase() === "f" && chat.conversation) {

@@ -140,11 +140,14 @@ export function openTokens(messages) {
   const reused = turns.reduce((sum, { usage }) => sum + (usage.cached_tokens ?? 0), 0);
   const lines = turns.map(({ usage, place }) => h(
     "tr", {}, h("th", { scope: "row" }, whole(Math.floor(place / 2) + 1)),
-    h("td", { class: "bar" }, usage.prompt_tokens ? tokenBar(usage.prompt_tokens, usage.cached_tokens ?? 0, most) : ""),
-    h("td", {}, whole(usage.cached_tokens ?? 0)), h("td", {}, whole(usage.prompt_tokens - (usage.cached_tokens ?? 0))), h("td", {}, whole(usage.completion_tokens)),
+    h("td", { class: "bar" }, usage.prompt_tokens && usage.cached_tokens !== null ? tokenBar(usage.prompt_tokens, usage.cached_tokens, most) : ""),
+    h("td", {}, usage.cached_tokens === null ? "–" : whole(usage.cached_tokens)),
+    h("td", {}, whole(usage.prompt_tokens - (usage.cached_tokens ?? 0))), h("td", {}, whole(usage.completion_tokens)),
   ));
+  const unknown = turns.some(({ usage }) => usage.cached_tokens === null);
   const body = turns.length
     ? [
+        unknown ? h("p", { class: "note" }, "Some models do not say what they reused (–).") : null,
         h("p", {}, `Of ${whole(total)} tokens in these prompts ${whole(reused)} were reused, and ${whole(total - reused)} read anew.`),
         h("table", { class: "tokens-table" }, h("thead", {}, h("tr", {}, ...["Turn", "Prompt", "Reused", "Read anew", "Reply"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...lines)),
       ]

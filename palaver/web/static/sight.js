@@ -27,11 +27,17 @@ export class Sight {
   /** Grey what the model did not see the last time. */
   async see() {
     const { conversation } = this.chat;
-    const last = conversation?.ends ? conversation.messages.findLast((message) => message.turn) : null;
-    if (last && this._turn !== last.turn) {
-      this._turn = last.turn;
+    let turn = null;
+    try {
+      turn = (await conversation?.lastTurn()) ?? null;
+    } catch {
+      turn = this._turn;  // what is grey stays so
+    }
+    if (conversation !== this.chat.conversation) return;
+    if (turn && this._turn !== turn) {
+      this._turn = turn;
       try {
-        this.receipt = await receiptOf(last.turn);
+        this.receipt = await receiptOf(turn);
       } catch {
         this.receipt = null;  // nothing is greyed then; each reply still shows its own
       }

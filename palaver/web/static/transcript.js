@@ -112,6 +112,12 @@ export class Transcript {
     this._makeRoom();
   }
 
+  /** What was on its way and is stored now is on its way no more. */
+  settle() {
+    const stored = new Set(this.conversation?.messages.map((message) => message.id));
+    this.extras = this.extras.filter((extra) => !stored.has(extra.id));
+  }
+
   /** Change what is loaded without moving what the reader looks at. */
   still(change) {
     const box = this.scroller.getBoundingClientRect();
