@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from palaver.chat import Chat
 from palaver.core import ids
-from palaver.core.errors import StoreError
+from palaver.core.errors import StoreError, TurnNotFound
 from palaver.core.turn import Delta, TurnState
 from palaver.core.waiting import Waiting
 from palaver.live import LiveReply
@@ -33,6 +33,8 @@ from palaver.stores.base import TurnRecord
 
 BATCH = 0.05
 """Seconds for which news are gathered before they are told: twenty events a second are as smooth as more."""
+PROGRESS = 0.2
+"""Seconds between two events that say what is waited for, at least."""
 SILENCE = 10.0
 """After so many seconds without news a comment says that the stream lives."""
 DESCRIPTION = """\
@@ -108,11 +110,15 @@ class _Stream(Response):
 
     async def _pieces(self) -> AsyncGenerator[bytes]:
         yield _data([self._turn()])
-        async for piece in self._waits():
-            yield piece
+        async for waiting in changes(self._live):
+            if waiting is None:
+                yield KEEP_ALIVE
+            else:
+                yield _data([{**_waiting(waiting), "n": self._telling.n}])
         if self._record.question is None:  # it waited, and its question came to be only then
-            self._record = await self._chat.store.turn(self._owner, self._live.turn)
-            yield _data([self._turn()])
+            with contextlib.suppress(TurnNotFound):  # deleted meanwhile: how it ended is still known
+                self._record = await self._chat.store.turn(self._owner, self._live.turn)
+                yield _data([self._turn()])
         async for piece in self._said():
             yield piece
         yield _data([await self._end()])
@@ -129,20 +135,6 @@ class _Stream(Response):
             "created_at": live.created,
             "n": self._telling.n,
         }
-
-    async def _waits(self) -> AsyncGenerator[bytes]:
-        """What it waits for, whenever that changes."""
-        known: Waiting | None = None
-        while (now := self._live.waiting) is not None:
-            if now != known:
-                known = now
-                yield _data([{**_waiting(now), "n": self._telling.n}])
-                await asyncio.sleep(2 * BATCH)
-            try:
-                async with asyncio.timeout(SILENCE):
-                    await self._live.waits(known)
-            except TimeoutError:
-                yield KEEP_ALIVE
 
     async def _said(self) -> AsyncGenerator[bytes]:
         """What comes, a few times a second."""
@@ -193,6 +185,31 @@ class _Stream(Response):
             "blocks": await self._telling.end(),
             "n": self._telling.n,
         }
+
+
+async def changes(live: LiveReply) -> AsyncGenerator[Waiting | None]:
+    """What `live` waits for, whenever that changes, until something of it comes; None where that has long stayed so."""
+    known: Waiting | None = None
+    while (now := live.waiting) is not None:
+        if now != known:
+            known = now
+            yield now
+            await _has_come(live, PROGRESS)
+            continue
+        try:
+            async with asyncio.timeout(SILENCE):
+                await live.waits(known)
+        except TimeoutError:
+            yield None
+
+
+async def _has_come(live: LiveReply, seconds: float) -> None:
+    """Wait until it waits for nothing any more, so many seconds at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            waiting = live.waiting
+            while waiting is not None:
+                waiting = await live.waits(waiting)
 
 
 def _waiting(waiting: Waiting) -> Event:

@@ -112,13 +112,16 @@ async def _kept_alive(
         nonlocal last
         last = loop.time()
 
+    def left(waiting: Waiting | None) -> float:
+        is_moving = waiting is not None and waiting.progress is not None
+        return last + (min(silence, PROGRESS_SECONDS) if is_moving else silence) - loop.time()
+
     async def watch() -> None:
         while True:
             waiting = live.waiting
-            is_moving = waiting is not None and waiting.progress is not None
-            pause = min(silence, PROGRESS_SECONDS) if is_moving else silence
-            await asyncio.sleep(last + pause - loop.time())
-            if loop.time() - last >= pause:
+            # While something is waited for, there may be percentages before the silence has lasted.
+            await asyncio.sleep(left(waiting) if waiting is None else min(left(waiting), PROGRESS_SECONDS))
+            if left(live.waiting) <= 0:
                 await send({"type": "http.response.body", "body": _comment(live), "more_body": True})
                 told()
 

@@ -6,17 +6,25 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tests.house.files import ROOT
-from tests.page.conftest import PHONE, WIDE, Served
+from tests.page.conftest import PHONE, Served
 
+WIDE: ViewportSize = {"width": 1280, "height": 960}
 FIGURES = ROOT / "docs" / "figures"
 CHATS = (
     ("Sourdough in winter", "curl/8.5"),
     ("Trip to Lisbon in May", "OpenAI/Python 3.54.0"),
     ("Why the sky is blue", "Together/Python 3.1.1"),
     ("A poem about rye", "OpenAI/JS 7.57.0"),
+)
+EARLY = (
+    "My loaf came out flat. What should I look at?",
+    "Three things, in this order: whether the starter doubles within six hours, how warm the dough was while it "
+    "rose, and how much water the flour took. Rye rises less than wheat, so a flat top alone says little.",
+    "And how do I see that the starter is ready?",
+    "It floats on water, smells of apples rather than of vinegar, and its top is about to fall.",
 )
 
 
@@ -31,16 +39,15 @@ def filled(served: Served) -> str:
         )
     pinned = served.conversation("Shopping list", "Rye, salt.", title="Shopping list")
     served.ask("POST", f"conversations/{pinned}", {"pinned": True})
-    early = [
-        f"{'What about' if n % 2 == 0 else 'It depends on'} the flour, and the water? " * 9 for n in range(24)
-    ]
-    conversation = served.conversation(*early, title="Rye bread for beginners")
-    served.ask("POST", f"conversations/{conversation}/window", {"size": 1024, "reserve": 256})
-    served.say(conversation, "think: which of these should I begin with?", reasoning={"enabled": True})
-    served.say(conversation, "Give me the recipe as markdown")
+    conversation = served.conversation(*EARLY * 8, title="Rye bread for beginners")
+    served.ask("POST", f"conversations/{conversation}/window", {"size": 512, "reserve": 256})
+    served.say(conversation, "Which of these comes first?", reasoning={"enabled": True})
+    served.say(conversation, "How much of each for one loaf?")
     last = served.messages(conversation)[-1]
     served.say(
-        conversation, "Give me the recipe as markdown, please", parent=served.messages(conversation)[-3]["id"]
+        conversation,
+        "How much flour for one loaf, and how much water?",
+        parent=served.messages(conversation)[-3]["id"],
     )
     assert last["role"] == "assistant"
     return conversation
@@ -59,8 +66,7 @@ def shown(browser: Browser, address: str, scheme: str, size: str) -> Page:
     page.wait_for_timeout(800)
     page.locator("#composer-text").fill("And how long does it keep?")
     page.wait_for_timeout(900)
-    page.locator(".scroller").evaluate("(it) => { it.scrollTop -= 330; }")
-    page.wait_for_timeout(300)
+    page.locator(".window-line").wait_for()
     return page
 
 

@@ -53,6 +53,22 @@ $\\href{javascript:window.attacked=9}{x}$ <math><mtext><script>window.attacked=1
 | <b onmouseover="window.attacked=12">x</b> | [y](data:text/html,<script>window.attacked=13</script>) |
 """
 
+PICTURED = """\
+For one loaf, by **baker's percentages**:
+
+| flour | grams |
+|---|---:|
+| rye | 300 |
+| wheat | 200 |
+
+The water is $w = \\frac{3}{4} \\cdot 500 = 375$ g. For other sizes:
+
+```python
+def water(flour: int) -> float:
+    return 0.75 * flour  # grams
+```
+"""
+
 LONG_WORD = "a" * 1_000_000
 BROKEN = (
     "**never closed\n\n```python\nprint(1)\n\n| a | b\n|--\n[x](\n$\\frac{1$ \x1b[31mred\x07 \u202eesrever"
@@ -70,6 +86,13 @@ SCRIPT: list[dict[str, object]] = [
     {"when": "think", "reasoning": "Let me see. " * 20, "reply": "Thought through.", "delay": 0.01},
     {"when": "read slowly", "prefill": 3.0, "reply": "I have read it."},
     {"when": "load slowly", "loading": 3.0, "reply": "I am loaded."},
+    {
+        "when": "comes first",
+        "reasoning": "The starter, then warmth, then water. " * 20,
+        "reply": "The starter. Without it the other two do not matter.",
+        "delay": 0.01,
+    },
+    {"when": "for one loaf", "reply": PICTURED},
     {"when": "unavailable", "fail": "unavailable"},
     {"when": "break off", "reply": "It goes well until it breaks.", "fail": "break after 4 tokens"},
     {"when": "call it", "tool_calls": [{"name": "clock", "arguments": {"zone": "UTC"}}]},

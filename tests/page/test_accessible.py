@@ -16,6 +16,7 @@ from tests.conftest import require_program
 from tests.page.acting import answered, field, messages, replies, send, tool, visit
 from tests.page.conftest import PHONE, WIDE, Served, Watched
 from tests.page.test_seen import windowed
+from tests.page.test_settings import KEY
 
 NODE = Path(__file__).parent / "node"
 AXE = NODE / "node_modules" / "axe-core" / "axe.min.js"
@@ -85,6 +86,11 @@ def test_the_chat_in_all_its_states(looked: Page, served: Served, axe: str) -> N
     page.keyboard.press("Control+f")
     check(page, axe, "find")
     page.keyboard.press("Escape")
+    if tool(page, "Tokens of each turn").is_visible():  # a phone has no room for it
+        tool(page, "Tokens of each turn").click()
+        expect(page.locator(".tokens-table")).to_be_visible()
+        check(page, axe, "tokens")
+        page.keyboard.press("Escape")
     tool(page, "More about this chat").click()
     check(page, axe, "menu")
     page.keyboard.press("Escape")
@@ -99,6 +105,12 @@ def test_what_the_model_saw_and_the_sidebar(looked: Page, served: Served, axe: s
     visit(page, served, conversation)
     expect(page.locator(".window-line")).to_be_visible()
     check(page, axe, "a window")
+    # Axe passes over what is scrolled out of sight.
+    page.locator(".message.unseen").last.evaluate("(it) => it.scrollIntoView({ block: 'center' })")
+    page.mouse.move(0, 0)
+    expect(page.locator(".message.unseen").last).to_be_in_viewport()
+    check(page, axe, "what the model did not see")
+    page.locator(".message").last.evaluate("(it) => it.scrollIntoView({ block: 'end' })")
     messages(page).last.get_by_role("button", name="What the model saw").focus()
     expect(page.get_by_role("region", name="What the model saw")).to_be_visible()
     check(page, axe, "a receipt")
@@ -110,3 +122,20 @@ def test_what_the_model_saw_and_the_sidebar(looked: Page, served: Served, axe: s
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Settings").click()
     check(page, axe, "settings")
+
+
+def test_signing_in(looked: Page, watched: Watched, tmp_path: Path, axe: str) -> None:
+    watched.allowed.append("401")  # a browser says of every refusal that it was one
+    page = looked
+    closed = Served(tmp_path, "--api-key", KEY)
+    try:
+        page.goto(closed.url)
+        dialog = page.get_by_role("dialog", name="Sign in")
+        expect(dialog).to_be_visible()
+        check(page, axe, "sign-in")
+        dialog.get_by_label("API key").fill("another")
+        dialog.get_by_label("API key").press("Enter")
+        expect(dialog.get_by_role("alert")).not_to_be_empty()
+        check(page, axe, "a key that is wrong")
+    finally:
+        closed.close()

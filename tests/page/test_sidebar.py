@@ -253,3 +253,36 @@ def test_the_first_chat_of_all_takes_the_place_of_nothing(
         page.goto("about:blank")
     finally:
         own.close()
+
+
+def test_the_end_of_the_list_is_reached_at_once(page: Page, served: Served) -> None:
+    visit(page, served)
+    page.locator("#sidebar .row").first.wait_for()
+    began = time.monotonic()
+    to_end = (
+        "() => { const list = document.querySelector('.side-list'); list.scrollTop = list.scrollHeight; }"
+    )
+    while page.locator(".list-foot").get_attribute("data-state") != "all":
+        page.evaluate(to_end)  # faster than a frame, as with a scrollbar that is held at its end
+        assert time.monotonic() - began < 10
+    expect(row(page, "Old chat 000")).to_have_count(1)
+
+
+def test_a_long_part_of_the_list_is_laid_out_in_pieces_and_walked_as_one(page: Page, served: Served) -> None:
+    visit(page, served)
+    links = page.locator("#sidebar .row-link")
+    links.first.focus()
+    while page.locator(".list-foot").get_attribute("data-state") != "all":
+        page.keyboard.press("End")
+        page.wait_for_timeout(50)
+    lists = page.locator("#sidebar ul.rows")
+    sizes = lists.evaluate_all("all => all.map((each) => each.childElementCount)")
+    assert len(sizes) > 1
+    assert max(sizes) <= 100
+    links.nth(sizes[0] - 1).focus()
+    page.keyboard.press("ArrowDown")
+    expect(links.nth(sizes[0])).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(links.nth(sizes[0] - 1)).to_be_focused()
+    page.keyboard.press("Home")
+    expect(links.first).to_be_focused()

@@ -169,6 +169,23 @@ class TestComments:
             assert b'"content":"Hi"' in rest
             assert b"reading" not in rest.partition(b'"content":"Hi"')[2]
 
+    async def test_the_percentages_do_not_wait_until_a_keep_alive_is_due(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sse, "PROGRESS_SECONDS", 0.01)
+        async with opened(tmp_path, ServerSettings(hold_seconds=0, keepalive_seconds=3600)) as door:
+            body = asked(background=None, stream=True)
+            async with door.http.post(door.address + ROUTE, json=body) as response:
+                await asyncio.sleep(0.05)  # nothing is known yet
+                for done in (1, 2):
+                    door.hand.put(Prefilled(done, 4))
+                    comment = f": reading the prompt {done * 25} %\n\n".encode()
+                    async with asyncio.timeout(10):
+                        while await response.content.readuntil(b"\n\n") != comment:
+                            pass
+                door.hand.put(Accepted(), ContentDelta("Hi"), Finish("stop"))
+                assert b'"content":"Hi"' in await response.read()
+
     async def test_how_many_go_before_it(self, silent: Door) -> None:
         named: dict[str, Any] = {"conversation": "room", "parent": "head"}
         await began(silent, None, **named)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ from typing import Any
 import pytest
 
 from palaver.core.turn import Accepted, ContentDelta, Finish, ReasoningDelta, ToolCallDelta, Usage
+from palaver.core.waiting import Waiting
+from palaver.live import LiveReply
+from palaver.server.follow import changes
 from palaver.web.rendering import render
 from tests.server.conftest import Door, opened
 
@@ -138,6 +143,40 @@ async def test_a_turn_that_waits_says_so_and_then_what_it_answers(door: Door) ->
     again = next(event for event in events[1:] if event["type"] == "turn")
     assert again["question"].startswith("msg_")
     assert text_of(events) == TEXT
+
+
+async def test_one_that_is_deleted_while_it_waits_has_an_end(door: Door) -> None:
+    first = await begin(door, "be slow")
+    second = await begin(door, conversation=first["conversation"], parent="head")
+    reading = asyncio.create_task(follow(door, second["id"]))
+    await asyncio.sleep(0.15)
+    async with door.http.delete(f"{door.address}/v1/conversations/{first['conversation']}") as gone:
+        assert gone.status == 200
+    last = (await reading)[-1]
+    assert (last["type"], last["state"], last["error"]) == ("end", "cancelled", None)
+
+
+async def test_what_it_waits_for_is_told_five_times_a_second_and_delays_no_text() -> None:
+    live = LiveReply(turn="turn_1", conversation="conv_1", model="m", created=0)
+    times: list[float] = []
+
+    async def read() -> None:
+        async for _ in changes(live):
+            times.append(time.monotonic())
+
+    reading = asyncio.create_task(read())
+    for tenth in range(10):
+        live.wait(Waiting(what="prompt", progress=tenth / 10))
+        await asyncio.sleep(0.05)
+    live.wait(Waiting(what="prompt", progress=1.0))
+    await asyncio.sleep(0.25)
+    assert 3 <= len(times) <= 5
+    assert all(later - earlier >= 0.19 for earlier, later in itertools.pairwise(times))
+    live.wait(Waiting(what="place"))
+    await asyncio.sleep(0.01)  # it has just been told
+    live.publish(ContentDelta("Hello"))
+    async with asyncio.timeout(0.05):
+        await reading
 
 
 async def test_the_open_block_can_be_put_together(door: Door) -> None:

@@ -120,6 +120,7 @@ export class Chat {
   /** A new chat: it is made with its first message. */
   async fresh(temporary) {
     const asked = this._leave();
+    const focused = document.activeElement;
     this.temporary = temporary;
     this.key = temporary ? "temporary" : "new";
     this.conversation = null;
@@ -132,7 +133,8 @@ export class Chat {
     if (asked !== this._asked) return;
     await this.sending.resume([], this.key);
     this.changed();
-    if (matchMedia("(min-width: 720px)").matches) this.composer.field.focus();
+    // Whoever went into another field meanwhile stays in it.
+    if (document.activeElement === focused && matchMedia("(min-width: 720px)").matches) this.composer.field.focus();
   }
 
   _leave() {

@@ -50,16 +50,6 @@ function closeBeside(element, close) {
   });
 }
 
-/** Ask before something is done. `action` is what its button says. Resolves with whether it was pressed. */
-export async function confirmed({ title, text, action, danger = false }) {
-  const yes = h("button", { type: "button", class: `button primary ${danger ? "danger" : ""}` }, action);
-  const no = h("button", { type: "button", class: "button", autofocus: true }, "Cancel");
-  const { close, closed } = openDialog({ title, body: h("p", {}, text), actions: [no, yes], kind: "narrow" });
-  no.addEventListener("click", () => close(false));
-  yes.addEventListener("click", () => close(true));
-  return (await closed) === true;
-}
-
 /** Whether a dialog is open: keys that mean something on the page mean nothing then. */
 export function isCovered() {
   return document.querySelector("dialog[open]") !== null;

@@ -118,7 +118,11 @@ export function mountFilter(field, results, listing, active) {
   field.addEventListener("keydown", onKey);
   found.addEventListener("click", (event) => {
     const option = event.target.closest("[role=option]");
-    if (option && !event.ctrlKey && !event.metaKey && !event.shiftKey) { choose(option); bus.emit("drawer:close"); }
+    if (!option || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    choose(option);
+    bus.emit("drawer:close");
+    // The address stays as it is: no event says that it is gone to once more.
+    if (option.href === location.href) dispatchEvent(new HashChangeEvent("hashchange"));
   });
   bus.on("filter:focus", () => { field.focus(); field.select(); });
   return { focus: () => { field.focus(); field.select(); }, clear };

@@ -44,7 +44,9 @@ export class Header {
 
   _menu(button) {
     const { detail } = this.chat.conversation;
-    openMenu(button, menuOf(detail, { startRename: () => this.rename() }), { label: "This chat" });
+    // A narrow page has no room for its button.
+    const tokens = { label: "Tokens of each turn", icon: "chart", run: () => openTokens(this.chat.conversation.messages) };
+    openMenu(button, [tokens, ...menuOf(detail, { startRename: () => this.rename() })], { label: "This chat" });
   }
 
   async openMap() {

@@ -5,6 +5,11 @@ import { titleOf } from "./chats.js";
 import { dayOf, partOf } from "./dates.js";
 import { fillRow, rowOf } from "./row.js";
 
+const PIECE = 50;
+/** So many rows are a list of their own: the browser lays out and paints only those that are near, and need not look at
+ * each row for that. */
+const ROW = 36;
+/** How high a row is, about (px). */
 const PINNED = { key: "pinned", label: "Pinned", rank: Infinity };
 
 /** What the views show, of what lists otherwise leave out. */
@@ -54,9 +59,10 @@ export class List {
     const part = this._partOf(conversation);
     if (known) {
       const stays = known.part === part.key && known.conversation.updated_at === conversation.updated_at;
+      const isSame = conversation.expires_at === null && JSON.stringify(known.conversation) === JSON.stringify(conversation);
       known.conversation = conversation;
       known.text = titleOf(conversation).toLowerCase();
-      fillRow(known.element, conversation);
+      if (!isSame) fillRow(known.element, conversation);
       if (!stays) this._move(known, part);
       return known;
     }
@@ -72,7 +78,7 @@ export class List {
     if (!record) return null;
     this.records.delete(id);
     this._leaves(record.element);
-    record.element.remove();
+    detach(record.element);
     this._tidy(record.part);
     return null;
   }
@@ -85,29 +91,38 @@ export class List {
   _move(record, part) {
     const before = record.part;
     const focused = record.element.contains(document.activeElement) ? document.activeElement : null;
-    const { rows } = this.parts.get(part.key) ?? this._open(part);
+    const { section } = this.parts.get(part.key) ?? this._open(part);
     record.part = part.key;
-    const time = record.conversation.updated_at;
-    // Pages come in order: nearly always it is the last one.
-    let next = null;
-    const last = rows.lastElementChild;
-    if (last && last !== record.element && this._time(last) < time) {
-      next = [...rows.children].find((each) => each !== record.element && this._time(each) < time) ?? null;
-    }
-    if (next || last !== record.element) rows.insertBefore(record.element, next);
+    detach(record.element);
+    this._place(section, record);
     if (before && before !== part.key) this._tidy(before);
     focused?.focus({ preventScroll: true });
   }
 
-  _time(element) {
-    return this.records.get(element.dataset.id).conversation.updated_at;
+  /** Put a row before the first one of its part that was used earlier. */
+  _place(section, { element, conversation }) {
+    const isLater = (each) => isBefore(conversation, this.records.get(each.dataset.id).conversation);
+    const pieces = [...section.querySelectorAll(".rows")];
+    let rows = pieces.find((each) => isLater(each.lastElementChild));
+    if (rows) {
+      rows.insertBefore(element, [...rows.children].find(isLater));
+    } else {
+      rows = pieces.at(-1);
+      if (!rows || rows.childElementCount >= PIECE) section.append((rows = piece(section.firstElementChild.id)));
+      rows.append(element);
+    }
+    if (rows.childElementCount > 2 * PIECE) {
+      const rest = piece(section.firstElementChild.id);
+      rest.append(...[...rows.children].slice(PIECE));
+      rows.after(rest);
+      measure(rest);
+    }
+    measure(rows);
   }
 
   _open(part) {
-    const name = `part-${part.key}`;
-    const rows = h("ul", { class: "rows", "aria-labelledby": name });
-    const section = h("section", { class: "part" }, h("h3", { class: "part-name", id: name }, part.label), rows);
-    const opened = { rank: part.rank, section, rows };
+    const section = h("section", { class: "part" }, h("h3", { class: "part-name", id: `part-${part.key}` }, part.label));
+    const opened = { rank: part.rank, section };
     const after = [...this.parts.values()].filter((each) => each.rank < part.rank);
     const next = after.reduce((best, each) => (best && best.rank > each.rank ? best : each), null);
     this.element.insertBefore(section, next?.section ?? null);
@@ -117,7 +132,7 @@ export class List {
 
   _tidy(key) {
     const part = this.parts.get(key);
-    if (!part || part.rows.firstElementChild) return;
+    if (!part || part.section.querySelector(".row")) return;
     part.section.remove();
     this.parts.delete(key);
   }
@@ -132,9 +147,21 @@ export class List {
     }
   }
 
-  /** All rows, as they stand. */
-  rows() {
-    return [...this.element.querySelectorAll(".row")];
+  get first() {
+    return this.element.querySelector(".row");
+  }
+
+  get last() {
+    return this.element.lastElementChild?.lastElementChild.lastElementChild ?? null;
+  }
+
+  /** The row after one (`by` 1), or before it (-1); null where there is none. */
+  next(row, by) {
+    const [beside, edge] = by < 0 ? ["previousElementSibling", "lastElementChild"] : ["nextElementSibling", "firstElementChild"];
+    const rows = (each) => (each?.firstElementChild?.matches(".row") ? each : null);
+    const part = row.closest(".part")[beside];
+    const there = row.parentElement;
+    return row[beside] ?? (rows(there[beside]) ?? (by < 0 ? part?.lastElementChild : part?.querySelector(".rows")))?.[edge] ?? null;
   }
 
   /** Chats whose titles have all these words (lower case), as they stand, at most `most`. */
@@ -145,4 +172,25 @@ export class List {
     }
     return found.sort((a, b) => b.updated_at - a.updated_at).slice(0, most);
   }
+}
+
+/** Whether a chat stands before another: it was used later, or in the same second and made later. */
+function isBefore(one, other) {
+  return one.updated_at === other.updated_at ? one.id > other.id : one.updated_at > other.updated_at;
+}
+
+/** Take a row out, and its piece with it where that is left empty. */
+function detach(element) {
+  const rows = element.parentElement;
+  element.remove();
+  if (rows && !rows.firstElementChild) rows.remove();
+}
+
+function piece(name) {
+  return h("ul", { class: "rows", "aria-labelledby": name });
+}
+
+/** Say how high a piece of the list will be, before it is laid out. */
+function measure(rows) {
+  rows.style.containIntrinsicBlockSize = `auto ${rows.childElementCount * ROW}px`;
 }

@@ -9,8 +9,8 @@ import { Pages } from "./pages.js";
 import { emptiness, markRow, placeholder, renameIn } from "./row.js";
 import { bus, settings } from "./state.js";
 
-const AHEAD = "600px";
-/** More is loaded when the end of the list comes so near. */
+const AHEAD = 800;
+/** More is loaded when the end of the list comes so near (px). */
 const EMPTY = {
   chats: ["No chats yet", "What you ask here and from apps that use this server is kept, and listed here."],
   archived: ["Nothing archived", "Archive a chat from its menu to keep it out of the way."],
@@ -24,17 +24,21 @@ export function mountListing(scroller) {
   const foot = h("div", { class: "list-foot" });
   scroller.append(body, foot);
   const list = new List(body, (row) => rove.leave(row));
-  const pages = new Pages(list, (state) => showState(foot, list, state, () => pages.more()));
+  const pages = new Pages(list, (state) => {
+    showState(foot, list, state, () => pages.more());
+    if (state === "more") requestAnimationFrame(loadNear);  // a page may not fill the room there is
+  });
   const rove = roving(body, list);
 
-  new IntersectionObserver(
-    ([entry]) => { if (entry.isIntersecting && foot.dataset.state === "more") pages.more(); },
-    { root: scroller, rootMargin: `0px 0px ${AHEAD} 0px` },
-  ).observe(foot);
-  // A page may not fill the room there is; then the end stays in sight, and nothing tells of it.
+  function loadNear() {
+    const left = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+    if (foot.dataset.state === "more" && left < AHEAD && scroller.clientHeight) void pages.more();
+  }
+  scroller.addEventListener("scroll", loadNear, { passive: true });
+  new ResizeObserver(loadNear).observe(scroller);
   new MutationObserver(() => {
     rove.mend();
-    if (foot.dataset.state === "more" && foot.offsetTop - scroller.scrollTop < scroller.clientHeight + 600) pages.more();
+    if (foot.dataset.state === "all") showState(foot, list, "all");
   }).observe(body, { childList: true, subtree: true });
 
   body.addEventListener("click", (event) => {
@@ -116,37 +120,30 @@ function roving(body, list) {
     for (const each of place?.querySelectorAll("[tabindex]") ?? []) each.tabIndex = 0;
   };
   const focus = (row = place) => {
-    const to = row ?? body.querySelector(".row");
+    const to = row ?? list.first;
     if (!to) return;
     reach(to);
     to.querySelector(".row-link").focus();
     to.scrollIntoView({ block: "nearest" });
   };
   body.addEventListener("focusin", (event) => { const row = event.target.closest(".row"); if (row) reach(row); });
-  const step = (row, by) => {
-    const next = by < 0 ? row.previousElementSibling : row.nextElementSibling;
-    if (next) return next;
-    let part = row.closest(".part");
-    part = by < 0 ? part.previousElementSibling : part.nextElementSibling;
-    return (by < 0 ? part?.querySelector(".rows").lastElementChild : part?.querySelector(".row")) ?? null;
-  };
   return {
     focus,
     /** A row that can be reached, where the one that was is gone: the open chat's, or the first. */
     mend() {
       if (place?.isConnected) return;
       place = null;
-      reach(body.querySelector(".row:has([aria-current])") ?? body.querySelector(".row"));
+      reach(body.querySelector(".row:has([aria-current])") ?? list.first);
     },
     /** Go to the next row, as this one goes. */
     leave(row) {
       if (row !== place) return;
-      const to = step(row, 1) ?? step(row, -1);
+      const to = list.next(row, 1) ?? list.next(row, -1);
       if (row.contains(document.activeElement)) focus(to);
       else reach(to);
     },
     key(event, row) {
-      const to = { ArrowDown: () => step(row, 1), ArrowUp: () => step(row, -1), Home: () => body.querySelector(".row"), End: () => list.rows().at(-1) }[event.key]?.();
+      const to = { ArrowDown: () => list.next(row, 1), ArrowUp: () => list.next(row, -1), Home: () => list.first, End: () => list.last }[event.key]?.();
       if (to === undefined) return false;
       if (to) focus(to);
       else if (event.key === "ArrowUp") bus.emit("filter:focus");

@@ -79,7 +79,8 @@ export class Sending {
       this._follow(turn, shown);
     }
     const unsent = await kept.get(`outbox:${key}`);
-    if (unsent && round === this._round && !this.turns.size) this._showUnsent(unsent);
+    if (!unsent || round !== this._round || this.turns.size) return;
+    if (!this.transcript.extras.some(({ id }) => id === unsent.shown.id)) this._showUnsent(unsent);
   }
 
   async _queued(id) {

@@ -81,9 +81,11 @@ export function mountSidebar(element) {
   const chats = h("div", { class: "side-chats" }, switcher.element, scroller);
   element.append(head(), actions(), filterBox(results, listing, (is) => {
     results.hidden = !is;
-    chats.hidden = is;
-  }), chats, results, foot());
+    chats.classList.toggle("covered", is);
+    chats.inert = is;
+  }), h("div", { class: "side-body" }, chats, results), foot());
   addOpener();
+  mountSkip();
   const scrim = h("div", { class: "scrim", on: { click: () => closeDrawer(true) } });
   document.body.append(scrim);
   element.addEventListener("keydown", (event) => {
@@ -162,6 +164,14 @@ function foot() {
 function addOpener() {
   const button = iconButton("panel", "Show the sidebar", openSidebar, { id: "opener", "aria-expanded": "false", "aria-controls": "sidebar" });
   document.getElementById("main").before(button);
+}
+
+/** The link to the message field moves the focus alone: the address names the chat that is open. */
+function mountSkip() {
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById("composer-text")?.focus();
+  });
 }
 
 /** A chat that was open when it was deleted is open again when it is brought back, if nothing else was opened. */

@@ -22,7 +22,7 @@ export async function session() {
   }
 }
 
-/** Forget the key. Returns whether that went well. */
+/** Forget the key, and all that is shown. Returns whether that went well. */
 export async function signOut() {
   try {
     await api.del("session");
@@ -30,7 +30,7 @@ export async function signOut() {
     failed("You could not be signed out.", error, signOut);
     return false;
   }
-  bus.emit("signed-out");
+  location.reload();
   return true;
 }
 
